@@ -1,0 +1,183 @@
+//! From verdicts to whoever wants them.
+
+use super::{
+    Ledger,
+    failures::{Failed, Held},
+    lanes::LaneWork,
+    ledger::Book,
+    table::{Completion, Entry},
+};
+use crate::{
+    Error, ErrorKind, Position, PublishFailure, Receipt, Topic,
+    backend::{EntryId, Stored},
+    envelope::Encoded,
+};
+
+/// An entry with its verdict, to be delivered once the lock is released.
+pub(super) struct Done {
+    entry: Entry,
+    verdict: Result<Stored, Error>,
+}
+
+/// What a round under the lock leaves to be done outside of it.
+#[derive(Default)]
+struct Round {
+    taken: usize,
+    count: usize,
+    bytes: usize,
+    flushed: bool,
+}
+
+impl Ledger {
+    /// Takes verdicts, at most `ack_batch_size` under one hold of the lock. The iterator is
+    /// advanced under the lock, so it must not call back.
+    pub(crate) fn complete(
+        &self,
+        verdicts: impl IntoIterator<Item = (EntryId, Result<Stored, Error>)>,
+    ) {
+        let most = self.config.ack_batch_size;
+        let mut verdicts = verdicts.into_iter();
+        let mut done = Vec::new();
+        loop {
+            let mut round = Round::default();
+            {
+                let mut book = self.lock();
+                for (id, verdict) in verdicts.by_ref().take(most) {
+                    round.taken += 1;
+                    self.settle(&mut book, id, verdict, &mut round, &mut done);
+                }
+            }
+            self.release(round.count, round.bytes);
+            if round.flushed {
+                self.flushed.notify_waiters();
+            }
+            self.deliver(done.drain(..));
+            if round.taken < most {
+                return;
+            }
+        }
+    }
+
+    fn settle(
+        &self,
+        book: &mut Book,
+        id: EntryId,
+        verdict: Result<Stored, Error>,
+        round: &mut Round,
+        done: &mut Vec<Done>,
+    ) {
+        let stored = verdict.is_ok();
+        let Some(entry) = book.table.remove(id) else {
+            book.stats.late_acks += u64::from(stored);
+            return;
+        };
+        if let Some(retry) = &entry.retry {
+            // What may be stored must not be overtaken by an earlier one either.
+            let maybe = verdict.as_ref().map_or_else(Error::is_ambiguous, |_| true);
+            let work = book.lanes.leave(retry, maybe);
+            self.carry_out(book, work, done);
+        }
+        if stored {
+            let len = entry.len();
+            book.stats.acknowledged += 1;
+            book.stats.in_flight -= 1;
+            book.stats.in_flight_bytes -= len;
+            round.flushed |= book.table.finish(entry.epoch());
+            if entry.windowed {
+                round.count += 1;
+                round.bytes += len;
+            }
+            if matches!(entry.completion, Completion::Detached) {
+                return;
+            }
+        } else {
+            book.stats.failed += 1;
+        }
+        done.push(Done { entry, verdict });
+    }
+
+    /// Does what the lanes want: wakes the timer, and fails what they have given up.
+    pub(super) fn carry_out(&self, book: &mut Book, work: LaneWork, done: &mut Vec<Done>) {
+        if work.rescheduled {
+            self.timer.notify_one();
+        }
+        for id in work.failed {
+            let Some(mut entry) = book.table.remove(id) else {
+                continue;
+            };
+            book.stats.failed += 1;
+            let own = entry.retry.take().and_then(|retry| retry.error);
+            let verdict = Err(own.unwrap_or_else(gave_up_behind));
+            done.push(Done { entry, verdict });
+        }
+    }
+
+    /// Fails every entry without a verdict; how many there were.
+    pub(super) fn fail_all(&self, error: impl Fn(bool) -> Error) -> usize {
+        let (ids, failures): (Vec<_>, Vec<_>) = {
+            let book = self.lock();
+            let sent = |id| book.table.get(id).is_some_and(Entry::was_sent);
+            book.table.ids(|_| true).into_iter().map(|id| (id, error(sent(id)))).unzip()
+        };
+        let count = ids.len();
+        self.complete(ids.into_iter().zip(failures.into_iter().map(Err)));
+        count
+    }
+
+    /// Tells whoever wants to know. A failure that nobody waits for goes to the handler.
+    pub(super) fn deliver(&self, done: impl IntoIterator<Item = Done>) {
+        for Done { entry, verdict } in done {
+            let held = Held { epoch: entry.epoch(), bytes: entry.len(), windowed: entry.windowed };
+            let verdict = match verdict {
+                Ok(stored) => Ok(self.receipt(&entry.topic, stored)),
+                Err(error) => Err(self.failure(entry.topic, entry.encoded, error)),
+            };
+            let failed = verdict.is_err();
+            let unwanted = match entry.completion {
+                Completion::Detached => verdict.err(),
+                Completion::Waiter(waiter) => waiter.send(verdict).err().and_then(Result::err),
+                Completion::Batch(tracker, index) => tracker.report(index, verdict).err(),
+            };
+            match unwanted {
+                Some(failure) => self.failures.push(Failed { failure, held: Some(held) }),
+                None if failed => self.release_failed(held),
+                None => {}
+            }
+        }
+    }
+
+    fn receipt(&self, topic: &Topic, stored: Stored) -> Receipt {
+        let position = stored
+            .offset
+            .map(|offset| Position::new(self.backend(), topic.clone(), stored.partition, offset));
+        Receipt::new(position, stored.duplicate)
+    }
+
+    fn failure(&self, topic: Topic, encoded: Encoded, error: Error) -> PublishFailure {
+        if error.kind() == ErrorKind::TopicNotFound
+            && let Some(forget) = self.forget_route.get()
+        {
+            forget(&topic);
+        }
+        let error = match error.backend() {
+            "" => error.with_backend(self.backend()),
+            _ => error,
+        };
+        PublishFailure::encoded(topic, error.with_operation("publish"), encoded)
+    }
+
+    /// A failure that was waited for, until the waiting was given up.
+    pub(super) fn hand_over(&self, failure: PublishFailure) {
+        self.failures.push(Failed { failure, held: None });
+        if self.failures.is_detached() {
+            self.failures.run(self);
+        }
+    }
+}
+
+fn gave_up_behind() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "not sent, because the retries of an earlier envelope with the same key gave up",
+    )
+}

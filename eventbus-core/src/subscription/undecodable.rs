@@ -1,0 +1,107 @@
+//! Messages that are no envelopes.
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+
+use super::{Claim, DeliveryInfo, dead_letter};
+use crate::{Envelope, Error, SettleError, backend::Settlement};
+
+/// A message that is no envelope: its bytes, where it is, and why it could not be read. It
+/// is settled like a [`Delivery`](crate::Delivery), and comes again if it is not.
+#[must_use = "a message that is not settled is delivered again"]
+pub struct Undecodable {
+    raw: Raw,
+    claim: Claim,
+}
+
+/// The bytes and what is wrong with them.
+pub(crate) struct Raw {
+    error: Error,
+    bytes: Bytes,
+}
+
+impl Raw {
+    pub(super) fn new(error: Error, bytes: Bytes) -> Self {
+        Self { error, bytes }
+    }
+
+    pub(super) fn claimed(self, claim: Claim) -> Undecodable {
+        Undecodable { raw: self, claim }
+    }
+
+    /// An envelope around the bytes, and the reason.
+    pub(super) fn dead_letter(&self) -> (Envelope, String) {
+        let envelope = Envelope::new(dead_letter::UNDECODABLE_TYPE, self.bytes.clone());
+        (envelope, self.error.to_string())
+    }
+}
+
+impl Undecodable {
+    /// Why it could not be read.
+    #[must_use]
+    pub fn error(&self) -> &Error {
+        &self.raw.error
+    }
+
+    /// The bytes as they came.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.raw.bytes
+    }
+
+    /// Topic, position, attempt and time.
+    #[must_use]
+    pub fn info(&self) -> &DeliveryInfo {
+        self.claim.info()
+    }
+
+    /// Done with it, as [`Delivery::ack`](crate::Delivery::ack).
+    ///
+    /// # Errors
+    /// Those of `Delivery::ack`, with the message.
+    pub async fn ack(self) -> Result<(), SettleError<Self>> {
+        self.settle(Settlement::Ack).await
+    }
+
+    /// Deliver it again, as [`Delivery::nack`](crate::Delivery::nack).
+    ///
+    /// # Errors
+    /// Those of `Delivery::nack`, with the message.
+    pub async fn nack(self, delay: Duration) -> Result<(), SettleError<Self>> {
+        if self.claim.is_last_attempt() {
+            return self.reject(dead_letter::EXHAUSTED).await;
+        }
+        self.settle(Settlement::Nack(delay)).await
+    }
+
+    /// Move it to the dead-letter topic, in an envelope of type
+    /// [`dead_letter::UNDECODABLE_TYPE`], as [`Delivery::reject`](crate::Delivery::reject).
+    ///
+    /// # Errors
+    /// Those of `Delivery::reject`, with the message.
+    pub async fn reject(mut self, reason: impl AsRef<str> + Send) -> Result<(), SettleError<Self>> {
+        let envelope = Envelope::new(dead_letter::UNDECODABLE_TYPE, self.raw.bytes.clone());
+        match self.claim.discard(&envelope, reason.as_ref()).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(SettleError::new(error, self)),
+        }
+    }
+
+    async fn settle(mut self, settlement: Settlement) -> Result<(), SettleError<Self>> {
+        match self.claim.settle(settlement).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(SettleError::new(error, self)),
+        }
+    }
+}
+
+impl fmt::Debug for Undecodable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Undecodable")
+            .field("error", &self.raw.error)
+            .field("bytes", &self.raw.bytes.len())
+            .field("info", self.info())
+            .finish()
+    }
+}
