@@ -1,0 +1,364 @@
+//! The log of one topic: what is retained, and who waits for more.
+
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use eventbus_core::Topic;
+
+use crate::{MemoryConfig, duplicates::Duplicates, few::Few, group::Group, testing::Watch};
+
+/// What a record costs besides its bytes, so that small messages do not make the memory of
+/// a topic a multiple of its retention.
+const RECORD_OVERHEAD: usize = 128;
+
+/// How much one fetch takes at most.
+const FETCH_RECORDS: usize = 64;
+const FETCH_BYTES: usize = 256 << 10;
+
+/// A key, hashed; a collision merely makes two keys wait for each other. 0 is no key.
+pub(crate) type Key = u64;
+
+/// The multiply-rotate hash of Firefox, seeded: every keyed message pays for it.
+pub(crate) fn hash_key(key: Option<&str>) -> Key {
+    static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(()));
+    let Some(key) = key else { return 0 };
+    let mix =
+        |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    let (words, rest) = key.as_bytes().as_chunks();
+    let hash = words.iter().fold(*SEED, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    let last = rest.iter().fold(1, |last, byte| last << 8 | u64::from(*byte));
+    mix(hash, last).max(1)
+}
+
+/// A stored message.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub(crate) encoded: Bytes,
+    pub(crate) key: Key,
+    pub(crate) published_at: SystemTime,
+}
+
+impl Record {
+    fn cost(&self) -> usize {
+        self.encoded.len() + RECORD_OVERHEAD
+    }
+}
+
+/// What became of an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Appended {
+    pub(crate) offset: u64,
+    /// The id was stored at `offset` before.
+    pub(crate) duplicate: bool,
+}
+
+/// What a fetch gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fetched {
+    /// So many records, and there are more.
+    Some(u64),
+    /// So many records, all there are: the reader is told when there is more.
+    All(u64),
+    /// The wanted offset is not retained any more.
+    Overtaken,
+}
+
+pub(crate) struct Log {
+    pub(crate) topic: Topic,
+    retention: usize,
+    watch: Arc<Watch>,
+    /// The lowest retained offset, readable without the lock.
+    first: AtomicU64,
+    state: Mutex<State>,
+}
+
+struct State {
+    first: u64,
+    bytes: usize,
+    records: VecDeque<Record>,
+    newest: SystemTime,
+    seen: Duplicates,
+    readers: Vec<Option<Reader>>,
+    hungry: usize,
+}
+
+struct Reader {
+    group: Weak<Group>,
+    /// Which of the group's topics this log is.
+    topic: u32,
+    /// It has read everything and wants to be told.
+    hungry: bool,
+}
+
+impl Log {
+    pub(crate) fn new(topic: Topic, config: &MemoryConfig, watch: Arc<Watch>) -> Self {
+        Self {
+            topic,
+            retention: config.retention_bytes,
+            watch,
+            first: AtomicU64::new(0),
+            state: Mutex::new(State {
+                first: 0,
+                bytes: 0,
+                records: VecDeque::new(),
+                newest: SystemTime::UNIX_EPOCH,
+                seen: Duplicates::new(config.duplicate_window),
+                readers: Vec::new(),
+                hungry: 0,
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores a message. With `once`, only if that id was not stored within the duplicate
+    /// window before `now`.
+    pub(crate) fn append(
+        &self,
+        encoded: Bytes,
+        key: Key,
+        once: Option<(u128, Instant)>,
+    ) -> Appended {
+        let mut record = Record { encoded, key, published_at: SystemTime::now() };
+        let mut hungry = Few::new();
+        let (offset, _oldest) = {
+            let mut state = self.lock();
+            let offset = state.end();
+            if let Some((id, now)) = once
+                && let Some(offset) = state.seen.check(id, offset, now)
+            {
+                return Appended { offset, duplicate: true };
+            }
+            // The time of the broker never goes back within a topic.
+            state.newest = state.newest.max(record.published_at);
+            record.published_at = state.newest;
+            state.bytes += record.cost();
+            state.records.push_back(record);
+            let oldest = state.trim(self.retention, &self.first);
+            if state.hungry > 0 {
+                state.take_hungry(&mut hungry);
+            }
+            (offset, oldest)
+        };
+        for (group, topic) in hungry {
+            group.signal(topic);
+        }
+        self.watch.stored();
+        Appended { offset, duplicate: false }
+    }
+
+    /// The lowest retained offset.
+    pub(crate) fn first(&self) -> u64 {
+        self.first.load(Ordering::Acquire)
+    }
+
+    /// The lowest retained offset, and the one that the next message gets.
+    pub(crate) fn bounds(&self) -> (u64, u64) {
+        let state = self.lock();
+        (state.first, state.end())
+    }
+
+    /// The first message that was stored at `time` or later, or else the next one to come.
+    pub(crate) fn offset_at(&self, time: SystemTime) -> u64 {
+        let state = self.lock();
+        let earlier = state.records.partition_point(|r| r.published_at < time);
+        state.first + earlier as u64
+    }
+
+    pub(crate) fn get(&self, offset: u64) -> Option<Record> {
+        let state = self.lock();
+        let at = usize::try_from(offset.checked_sub(state.first)?).ok()?;
+        state.records.get(at).cloned()
+    }
+
+    /// Everything that is retained, oldest first.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        self.lock().records.iter().cloned().collect()
+    }
+
+    /// Adds a reader that goes on at `next`; gives its place, and whether there is something
+    /// to fetch now. If not, the reader will be told.
+    pub(crate) fn attach(&self, group: Weak<Group>, topic: u32, next: u64) -> (usize, bool) {
+        let mut state = self.lock();
+        let hungry = next >= state.end();
+        state.hungry += usize::from(hungry);
+        let reader = Some(Reader { group, topic, hungry });
+        // Only what was detached: a group that is just being dropped still detaches itself.
+        let place = match state.readers.iter().position(Option::is_none) {
+            Some(place) => {
+                state.readers[place] = reader;
+                place
+            }
+            None => {
+                state.readers.push(reader);
+                state.readers.len() - 1
+            }
+        };
+        (place, !hungry)
+    }
+
+    /// Fetches records from `next` on into `chunk`.
+    pub(crate) fn fetch(&self, reader: usize, next: u64, chunk: &mut VecDeque<Record>) -> Fetched {
+        let mut state = self.lock();
+        let Some(skip) = next.checked_sub(state.first) else {
+            return Fetched::Overtaken;
+        };
+        let mut count = 0;
+        let mut bytes = 0;
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        let from = skip.min(state.records.len());
+        for record in state.records.range(from..).take(FETCH_RECORDS) {
+            count += 1;
+            bytes += record.encoded.len();
+            chunk.push_back(record.clone());
+            if bytes >= FETCH_BYTES {
+                break;
+            }
+        }
+        if next + count < state.end() {
+            return Fetched::Some(count);
+        }
+        if let Some(reader) = &mut state.readers[reader]
+            && !std::mem::replace(&mut reader.hungry, true)
+        {
+            state.hungry += 1;
+        }
+        Fetched::All(count)
+    }
+
+    /// Forgets a reader.
+    pub(crate) fn detach(&self, reader: usize) {
+        let mut state = self.lock();
+        let gone = state.readers[reader].take();
+        state.hungry -= usize::from(gone.is_some_and(|reader| reader.hungry));
+    }
+}
+
+impl State {
+    fn end(&self) -> u64 {
+        self.first + self.records.len() as u64
+    }
+
+    /// Drops the oldest records beyond the limit, but never the newest; the first of them is
+    /// given out, to be freed outside the lock.
+    fn trim(&mut self, limit: usize, first: &AtomicU64) -> Option<Record> {
+        let mut oldest = None;
+        while self.bytes > limit && self.records.len() > 1 {
+            let dropped = self.records.pop_front()?;
+            self.bytes -= dropped.cost();
+            self.first += 1;
+            oldest.get_or_insert(dropped);
+        }
+        if oldest.is_some() {
+            first.store(self.first, Ordering::Release);
+        }
+        oldest
+    }
+
+    fn take_hungry(&mut self, hungry: &mut Few<(Arc<Group>, u32)>) {
+        for reader in self.readers.iter_mut().flatten() {
+            if std::mem::take(&mut reader.hungry)
+                && let Some(group) = reader.group.upgrade()
+            {
+                hungry.push((group, reader.topic));
+            }
+        }
+        self.hungry = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(retention_bytes: usize) -> Log {
+        let config = MemoryConfig { retention_bytes, ..MemoryConfig::default() };
+        Log::new(Topic::from_static("log"), &config, Arc::default())
+    }
+
+    fn append(log: &Log, len: usize) -> u64 {
+        log.append(vec![0; len].into(), 0, None).offset
+    }
+
+    #[test]
+    fn the_oldest_go_when_there_is_no_room() {
+        let log = log(10 * (100 + RECORD_OVERHEAD));
+        for offset in 0..25 {
+            assert_eq!(append(&log, 100), offset);
+        }
+        assert_eq!(log.bounds(), (15, 25));
+        assert_eq!(log.first(), 15);
+        assert!(log.get(14).is_none());
+        assert!(log.get(15).is_some());
+        assert!(log.get(25).is_none());
+        append(&log, 5000);
+        assert_eq!(log.bounds(), (25, 26), "the newest stays, however large");
+        append(&log, 1);
+        assert_eq!(log.bounds(), (26, 27));
+    }
+
+    #[test]
+    fn the_time_never_goes_back() {
+        let log = log(1000);
+        let future = SystemTime::now() + std::time::Duration::from_secs(1000);
+        log.lock().newest = future;
+        append(&log, 1);
+        assert_eq!(log.get(0).unwrap().published_at, future);
+    }
+
+    #[test]
+    fn keys_of_all_lengths_differ() {
+        let keys: std::collections::HashSet<_> =
+            (0..64).map(|len| hash_key(Some(&"k".repeat(len)))).collect();
+        assert_eq!(keys.len(), 64);
+        assert_eq!(hash_key(None), 0);
+        assert_eq!(hash_key(Some("order-1")), hash_key(Some("order-1")));
+        assert_ne!(hash_key(Some("order-1")), hash_key(Some("order-2")));
+    }
+
+    #[test]
+    fn a_fetch_takes_a_part_and_says_whether_there_is_more() {
+        let log = log(1 << 20);
+        let mut chunk = VecDeque::new();
+        for _ in 0..FETCH_RECORDS + 1 {
+            append(&log, 1);
+        }
+        let (reader, more) = log.attach(Weak::new(), 0, 0);
+        assert!(more);
+        let most = FETCH_RECORDS as u64;
+        assert_eq!(log.fetch(reader, 0, &mut chunk), Fetched::Some(most));
+        assert_eq!(log.fetch(reader, most, &mut chunk), Fetched::All(1));
+        assert_eq!(log.fetch(reader, most + 1, &mut chunk), Fetched::All(0));
+        assert_eq!(chunk.len(), FETCH_RECORDS + 1);
+        append(&log, FETCH_BYTES);
+        append(&log, 1);
+        assert_eq!(log.fetch(reader, most + 1, &mut chunk), Fetched::Some(1), "large ones alone");
+    }
+
+    #[test]
+    fn the_place_of_a_reader_that_was_detached_is_used_again_and_no_other() {
+        let log = log(1000);
+        for _ in 0..100 {
+            let (reader, _) = log.attach(Weak::new(), 0, 0);
+            assert_eq!(reader, 0);
+            log.detach(reader);
+        }
+        assert_eq!(log.lock().hungry, 0);
+        // Its group is gone, and about to detach it.
+        let (going, _) = log.attach(Weak::new(), 0, 0);
+        let (coming, _) = log.attach(Weak::new(), 0, 0);
+        log.detach(going);
+        assert!(log.lock().readers[coming].is_some());
+        assert_eq!(log.lock().hungry, 1);
+    }
+}

@@ -1,0 +1,42 @@
+//! Storing envelopes.
+
+use std::sync::atomic::Ordering;
+
+use eventbus_core::backend::{Outgoing, Stored};
+
+use crate::{
+    MemoryRoute, MemoryTransport,
+    error::{closed_before_storing, topic_not_found},
+    group::now,
+    log::{Log, hash_key},
+};
+
+impl MemoryTransport {
+    pub(crate) fn store(&self, route: &MemoryRoute, outgoing: Outgoing<'_>) {
+        if self.closed.load(Ordering::Acquire) {
+            return outgoing.entry.complete(Err(closed_before_storing()));
+        }
+        let Some(outgoing) = self.faults.intercept(route.topic(), outgoing) else {
+            return;
+        };
+        match route.log() {
+            Some(log) => self.store_in(log, outgoing),
+            // The topic may have come to exist since the route was found.
+            None => match self.broker.find(route.topic()) {
+                Some(log) => self.store_in(&log, outgoing),
+                None => outgoing.entry.complete(Err(topic_not_found(route.topic()))),
+            },
+        }
+    }
+
+    fn store_in(&self, log: &Log, outgoing: Outgoing<'_>) {
+        let key = hash_key(outgoing.envelope.aggregate_id());
+        let once = outgoing.options.idempotent.then(|| (outgoing.id().as_u128(), now()));
+        let appended = log.append(outgoing.encoded, key, once);
+        let mut stored = Stored::at(0, Some(appended.offset));
+        if appended.duplicate {
+            stored = stored.duplicate();
+        }
+        self.faults.acknowledge(outgoing.entry, stored);
+    }
+}
