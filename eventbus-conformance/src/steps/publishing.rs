@@ -1,0 +1,61 @@
+//! Publishing many, and watching a bus.
+
+use std::{sync::Arc, time::Instant};
+
+use eventbus_core::{Envelope, EventBus, EventBusExt, Health, Topic};
+
+use super::{event, keyed};
+use crate::{Context, Failure, PATIENCE, Result, within};
+
+/// Publishes asynchronously and waits until all is acknowledged.
+pub(crate) async fn publish_all(
+    bus: &Arc<dyn EventBus>,
+    topic: &Topic,
+    envelopes: impl IntoIterator<Item = Envelope>,
+) -> Result {
+    for envelope in envelopes {
+        bus.publish(topic, envelope).await?;
+    }
+    within("the flush after publishing", bus.flush()).await??;
+    Ok(())
+}
+
+/// Publishes events with these numbers and one key, so that they have one order.
+pub(crate) async fn publish_numbers(
+    bus: &Arc<dyn EventBus>,
+    topic: &Topic,
+    numbers: impl IntoIterator<Item = u64>,
+) -> Result {
+    publish_all(bus, topic, numbers.into_iter().map(|n| keyed("one", n))).await
+}
+
+/// A topic that `bus` has published to: event 0, without a key. The next publish finds
+/// everything ready and waits only for the window.
+pub(crate) async fn ready_topic(
+    ctx: &Context,
+    bus: &Arc<dyn EventBus>,
+    name: &str,
+) -> Result<Topic> {
+    let topic = ctx.topic(name)?;
+    within("the first receipt", bus.publish_sync(&topic, event(0))).await??;
+    Ok(topic)
+}
+
+/// Waits until the health of `bus` is as described.
+pub(crate) async fn health_becomes(
+    bus: &Arc<dyn EventBus>,
+    what: &str,
+    condition: impl Fn(&Health) -> bool,
+) -> Result<Health> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let health = bus.health().await;
+        if condition(&health) {
+            return Ok(health);
+        }
+        if Instant::now() > deadline {
+            return Err(Failure::new(format!("the health did not become {what}: {health:?}")));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
