@@ -1,0 +1,165 @@
+//! The task that keeps the connection and matches the broker's answers.
+
+use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
+
+use async_nats::{Message, StatusCode, Subscriber};
+use eventbus_core::{Error, ErrorKind, backend::Stored};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use serde::Deserialize;
+use tokio::sync::broadcast;
+
+use crate::{
+    connection::{Connection, Link},
+    error::{self, Refusal, STREAM_NOT_FOUND, Violation},
+    provision::Streams,
+    publish::{Answer, Ring, Sent},
+    writer::{Inboxes, reply_prefix},
+};
+
+type Probe = Pin<Box<dyn Future<Output = (usize, Error)> + Send>>;
+
+/// A publish acknowledgement.
+#[derive(Deserialize)]
+struct PubAck {
+    #[serde(default)]
+    seq: u64,
+    #[serde(default)]
+    duplicate: bool,
+    #[serde(default)]
+    error: Option<Refusal>,
+}
+
+pub(crate) struct Matcher {
+    connection: Arc<Connection>,
+    ring: Arc<Ring>,
+    streams: Arc<Streams>,
+    inboxes: Inboxes,
+    violations: broadcast::Receiver<Violation>,
+    /// The most answers that are matched in one go.
+    batch: usize,
+    /// What nobody took, by stream, until it is known why.
+    unanswerable: HashMap<usize, Vec<Sent>>,
+    probes: FuturesUnordered<Probe>,
+}
+
+impl Matcher {
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        ring: Arc<Ring>,
+        streams: Arc<Streams>,
+        inboxes: Inboxes,
+        batch: usize,
+    ) -> Self {
+        let violations = connection.violations();
+        Self {
+            connection,
+            ring,
+            streams,
+            inboxes,
+            violations,
+            batch,
+            unanswerable: HashMap::new(),
+            probes: FuturesUnordered::new(),
+        }
+    }
+
+    /// Prepares a link for answers.
+    pub(crate) async fn listen(inboxes: &Inboxes, link: &Link) -> Result<Subscriber, Error> {
+        let inbox = format!("{}.*", inboxes.of(link));
+        link.client
+            .subscribe(inbox)
+            .await
+            .map_err(|failure| error::not_connected().with_context("client:", failure))
+    }
+
+    /// Runs until it is aborted.
+    pub(crate) async fn run(mut self, first: Arc<Link>, answers: Subscriber) {
+        self.match_answers(&first, answers).await;
+        drop(first);
+        loop {
+            self.connection.set_link(None);
+            tracing::warn!("the connection was lost");
+            let link = self.connection.reopen().await;
+            if let Ok(answers) = Self::listen(&self.inboxes, &link).await {
+                let link = Arc::new(link);
+                self.connection.set_link(Some(link.clone()));
+                self.match_answers(&link, answers).await;
+            }
+        }
+    }
+
+    /// Matches answers until the connection is lost.
+    async fn match_answers(&mut self, link: &Link, answers: Subscriber) {
+        let prefix = reply_prefix(&self.inboxes.of(link)).len();
+        let mut chunks = answers.ready_chunks(self.batch);
+        let mut parsed = Vec::with_capacity(self.batch);
+        let mut unanswerable = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                chunk = chunks.next() => {
+                    let Some(chunk) = chunk else { return };
+                    parsed.extend(chunk.iter().filter_map(|message| parse(message, prefix)));
+                    self.ring.answer(&mut parsed, link.number, &mut unanswerable);
+                    self.find_out(&mut unanswerable);
+                }
+                Ok(violation) = self.violations.recv() => {
+                    if violation.publish {
+                        let subject = violation.subject.clone();
+                        self.ring.deny(&subject, link.number, &violation.into_error());
+                    }
+                }
+                Some((stream, error)) = self.probes.next(), if !self.probes.is_empty() => {
+                    self.found_out(stream, &error);
+                }
+            }
+        }
+    }
+
+    /// Nobody took these: because their stream is gone, or because it cannot for a while?
+    fn find_out(&mut self, unanswerable: &mut Vec<Sent>) {
+        for sent in unanswerable.drain(..) {
+            let stream = sent.route.0.stream;
+            let waiting = self.unanswerable.entry(stream).or_default();
+            if waiting.is_empty() {
+                self.probes.push(probe(self.streams.clone(), stream));
+            }
+            waiting.push(sent);
+        }
+    }
+
+    fn found_out(&mut self, stream: usize, error: &Error) {
+        let waiting = self.unanswerable.remove(&stream).unwrap_or_default();
+        self.ring.report(waiting.iter().map(|sent| (sent.id, Err(error.clone()))).collect());
+    }
+}
+
+fn probe(streams: Arc<Streams>, stream: usize) -> Probe {
+    Box::pin(async move {
+        match streams.info(stream).await {
+            Err(failure) if failure.is(STREAM_NOT_FOUND) => {
+                streams.forget(stream).await;
+                (stream, failure.into())
+            }
+            _ => (stream, error::no_responders()),
+        }
+    })
+}
+
+fn parse(message: &Message, prefix: usize) -> Option<(u64, Answer)> {
+    let token = u64::from_str_radix(message.subject.get(prefix..)?, 16).ok()?;
+    if message.status == Some(StatusCode::NO_RESPONDERS) {
+        return Some((token, Answer::NoResponders));
+    }
+    let answer = match serde_json::from_slice::<PubAck>(&message.payload) {
+        Ok(PubAck { error: Some(refusal), .. }) => Answer::Refused(refusal.into_error()),
+        Ok(ack) if ack.seq > 0 => {
+            let stored = Stored::at(0, Some(ack.seq));
+            Answer::Stored(if ack.duplicate { stored.duplicate() } else { stored })
+        }
+        _ => Answer::Refused(
+            error::error(ErrorKind::Unexpected, "the acknowledgement cannot be read").ambiguous(),
+        ),
+    };
+    Some((token, answer))
+}

@@ -1,0 +1,168 @@
+//! What happens at the desk when messages arrive and when time passes.
+
+use std::time::{Instant, SystemTime};
+
+use async_nats::Subject;
+use bytes::Bytes;
+use eventbus_core::Topic;
+
+use crate::desk::{Desk, Held, State, Status, nack};
+
+/// A message that the server has just delivered.
+pub(crate) struct Arrival {
+    pub(crate) consumer: usize,
+    pub(crate) epoch: u32,
+    pub(crate) sequence: u64,
+    pub(crate) consumer_sequence: u64,
+    pub(crate) reply: Subject,
+    pub(crate) topic: Topic,
+    pub(crate) payload: Bytes,
+    pub(crate) attempt: u32,
+    pub(crate) published_at: SystemTime,
+    pub(crate) key: Option<u64>,
+    /// It, or one behind it, was delivered before.
+    pub(crate) repeated: bool,
+    /// Nobody else reads from this consumer, so that what is settled here is settled, even if
+    /// the server has forgotten it.
+    pub(crate) alone: bool,
+}
+
+/// What is to be said to the server afterwards.
+pub(crate) type Words = Vec<(Subject, Bytes)>;
+
+const ACK: &[u8] = b"+ACK";
+
+impl Desk {
+    /// Takes messages in.
+    pub(crate) fn admit(&self, arrivals: impl Iterator<Item = Arrival>) -> Words {
+        let mut words = Vec::new();
+        {
+            let now = Instant::now();
+            let mut state = self.lock();
+            for arrival in arrivals {
+                state.requested = state.requested.saturating_sub(1);
+                if state.stopped {
+                    words.push((arrival.reply, nack(std::time::Duration::ZERO)));
+                } else if let Some(reply) = self.admit_one(&mut state, arrival, now) {
+                    words.push((reply, Bytes::from_static(ACK)));
+                }
+            }
+            if state.owed.len() > 4 * self.max_in_flight.max(256) {
+                // Other members of the group have them by now.
+                state.owed.clear();
+            }
+        }
+        self.wake_reader();
+        words
+    }
+
+    /// Gives the reply subject back when the message was settled long ago.
+    fn admit_one(&self, state: &mut State, arrival: Arrival, now: Instant) -> Option<Subject> {
+        let mut expired_before = false;
+        if arrival.attempt > 1 || arrival.repeated {
+            let (consumer, sequence) = (arrival.consumer, arrival.sequence);
+            let same = |held: &Held| held.consumer == consumer && held.sequence == sequence;
+            let known = state.messages.iter().find(|(_, held)| same(held)).map(|(token, _)| token);
+            let owed = state.owed.remove(&(consumer, sequence));
+            if let Some(token) = known {
+                if self.is_still_here(state, token, &arrival, now) {
+                    return None;
+                }
+                state.messages.remove(token);
+                state.out -= 1;
+                expired_before = true;
+            } else if arrival.repeated && arrival.alone && owed.is_none() {
+                return Some(arrival.reply);
+            }
+            expired_before |= owed.unwrap_or(false);
+        }
+        state.insert(Held {
+            consumer: arrival.consumer,
+            epoch: arrival.epoch,
+            sequence: arrival.sequence,
+            consumer_sequence: arrival.consumer_sequence,
+            reply: arrival.reply,
+            topic: arrival.topic,
+            payload: arrival.payload,
+            attempt: arrival.attempt,
+            published_at: arrival.published_at,
+            touched: now,
+            key: arrival.key,
+            expired_before,
+            status: Status::Ready,
+        });
+        None
+    }
+
+    /// The server delivers again what is here. If that is because the application had its
+    /// `ack_wait`, this is a new attempt; else only the reply subject is new.
+    fn is_still_here(
+        &self,
+        state: &mut State,
+        token: u64,
+        arrival: &Arrival,
+        now: Instant,
+    ) -> bool {
+        let Some(held) = state.messages.get_mut(token) else { return false };
+        if held.is_out() && !self.per_key && held.epoch == arrival.epoch {
+            return false;
+        }
+        held.epoch = arrival.epoch;
+        held.reply = arrival.reply.clone();
+        held.consumer_sequence = arrival.consumer_sequence;
+        held.touched = now;
+        true
+    }
+
+    /// Lets expire what has had its `ack_wait`, and what waits for its redelivery here come
+    /// again. Gives what needs more time at the server.
+    pub(crate) fn sweep(&self) -> Vec<Subject> {
+        let now = Instant::now();
+        let mut in_progress = Vec::new();
+        let (mut expired, mut due) = (Vec::new(), Vec::new());
+        let mut state = self.lock();
+        let stopped = state.stopped;
+        for (token, held) in state.messages.iter_mut() {
+            match held.status {
+                Status::Out { expires, .. } if expires <= now => {
+                    expired.push(token);
+                    continue;
+                }
+                Status::Delayed(until) if until <= now => due.push(token),
+                _ => {}
+            }
+            let ours = (self.per_key && !stopped) || !held.is_out();
+            if ours && now.duration_since(held.touched) >= self.ack_wait / 3 {
+                held.touched = now;
+                in_progress.push(held.reply.clone());
+            }
+        }
+        for token in due {
+            if let Some(held) = state.messages.remove(token) {
+                state.again(held);
+            }
+        }
+        for token in expired {
+            in_progress.extend(self.expire(&mut state, token));
+        }
+        drop(state);
+        self.wake_reader();
+        in_progress
+    }
+
+    /// Gives the reply subject when the message stays here for another attempt.
+    fn expire(&self, state: &mut State, token: u64) -> Option<Subject> {
+        let held = state.messages.remove(token)?;
+        state.out -= 1;
+        if self.per_key && !state.stopped {
+            let reply = held.reply.clone();
+            let attempt = held.attempt.saturating_add(1);
+            state.again(Held { attempt, expired_before: true, touched: Instant::now(), ..held });
+            return Some(reply);
+        }
+        state.owed.insert((held.consumer, held.sequence), true);
+        state.next_of(held.key);
+        self.freed(state);
+        None
+    }
+}

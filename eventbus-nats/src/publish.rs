@@ -1,0 +1,308 @@
+//! The ring: envelopes on their way to the broker and their acknowledgements.
+//!
+//! Accepted envelopes wait in a queue, from which one task writes to the connection. What it
+//! has written waits in a slab under a token, which is the last part of the reply subject; one
+//! task matches the answers by it. No future, timer or inbox per message.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use async_nats::Subject;
+use bytes::Bytes;
+use eventbus_core::{
+    Error, ErrorKind, Topic,
+    backend::{EntryId, Outgoing, Stored, Verdicts},
+};
+use tokio::sync::Notify;
+
+use crate::{error, lanes::Lanes, slab::Slab};
+
+/// The header by which a stream recognises what it has stored already.
+pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
+
+/// What publishing to a topic needs.
+#[derive(Debug, Clone)]
+pub struct Route(pub(crate) Arc<RouteInfo>);
+
+#[derive(Debug)]
+pub(crate) struct RouteInfo {
+    pub(crate) topic: Topic,
+    pub(crate) subject: Subject,
+    /// The stream, by its place in the configuration.
+    pub(crate) stream: usize,
+    pub(crate) duplicate_window: Duration,
+    /// The last link over which the broker has acknowledged something of this topic.
+    pub(crate) acknowledged_on: AtomicU64,
+}
+
+/// An envelope that was not written yet.
+pub(crate) struct Message {
+    pub(crate) id: EntryId,
+    pub(crate) route: Route,
+    pub(crate) payload: Bytes,
+    pub(crate) message_id: Option<Box<str>>,
+    pub(crate) order: Option<Order>,
+}
+
+/// What `strict_order` needs to know about a message.
+#[derive(Clone, Copy)]
+pub(crate) struct Order {
+    /// Topic and key, hashed; `None` without a key.
+    pub(crate) lane: Option<u64>,
+    pub(crate) first_sent: Option<Instant>,
+    pub(crate) last_sent: Option<Instant>,
+}
+
+impl Order {
+    /// As it was before a writing that did not happen.
+    pub(crate) fn unwritten(self) -> Self {
+        let repeated = self.first_sent != self.last_sent;
+        Self { first_sent: self.first_sent.filter(|_| repeated), ..self }
+    }
+}
+
+/// An envelope that was written and has no answer yet.
+pub(crate) struct Sent {
+    pub(crate) id: EntryId,
+    pub(crate) route: Route,
+    /// All that is needed to send it again; only with `strict_order`.
+    pub(crate) kept: Option<Box<Kept>>,
+}
+
+pub(crate) struct Kept {
+    pub(crate) payload: Bytes,
+    pub(crate) message_id: Option<Box<str>>,
+    pub(crate) order: Order,
+}
+
+pub(crate) struct Ring {
+    state: Mutex<State>,
+    pub(crate) verdicts: Verdicts,
+    pub(crate) strict: bool,
+    pub(crate) ack_timeout: Duration,
+    /// Beyond this many unanswered messages, those that timed out are cleared away.
+    crowded: usize,
+    pub(crate) wake: Notify,
+}
+
+pub(crate) struct State {
+    pub(crate) queue: VecDeque<Message>,
+    pub(crate) sent: Slab<Sent>,
+    pub(crate) lanes: Lanes,
+    /// The writer sleeps and wants to be woken.
+    pub(crate) idle: bool,
+    closed: bool,
+}
+
+impl Ring {
+    pub(crate) fn new(
+        verdicts: Verdicts,
+        window: usize,
+        ack_timeout: Duration,
+        strict: bool,
+    ) -> Self {
+        Self {
+            state: Mutex::new(State {
+                queue: VecDeque::new(),
+                sent: Slab::new(),
+                lanes: Lanes::default(),
+                idle: false,
+                closed: false,
+            }),
+            verdicts,
+            strict,
+            ack_timeout,
+            crowded: 2 * window + 64,
+            wake: Notify::new(),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues an envelope.
+    pub(crate) fn send(&self, route: &Route, outgoing: Outgoing<'_>) {
+        let message = self.message(route, outgoing);
+        let mut state = self.lock();
+        if state.closed {
+            drop(state);
+            self.verdicts.complete(message.id, Err(error::closed()));
+            return;
+        }
+        if let Some(message) = state.lanes.enter(message) {
+            state.queue.push_back(message);
+        }
+        if std::mem::take(&mut state.idle) {
+            drop(state);
+            self.wake.notify_one();
+        }
+    }
+
+    fn message(&self, route: &Route, outgoing: Outgoing<'_>) -> Message {
+        let id = outgoing.envelope.id();
+        let topic = &route.0.topic;
+        let message_id = if outgoing.options.idempotent {
+            // The stream holds other topics too, and the same envelope may go to several.
+            Some(format!("{id}:{topic}").into_boxed_str())
+        } else if self.strict {
+            // Only a repetition by this transport is the same message.
+            Some(format!("{id}:{topic}:{:x}", outgoing.entry.id().to_u64()).into_boxed_str())
+        } else {
+            None
+        };
+        let order = self.strict.then(|| Order {
+            lane: outgoing.envelope.aggregate_id().map(|key| Lanes::of(topic, key)),
+            first_sent: None,
+            last_sent: None,
+        });
+        Message {
+            id: outgoing.entry.into_id(),
+            route: route.clone(),
+            payload: outgoing.encoded,
+            message_id,
+            order,
+        }
+    }
+
+    /// Matches answers: each with the token of its message.
+    pub(crate) fn answer(
+        &self,
+        answers: &mut Vec<(u64, Answer)>,
+        link: u64,
+        unanswerable: &mut Vec<Sent>,
+    ) {
+        let mut verdicts = Vec::with_capacity(answers.len());
+        let mut released = false;
+        {
+            let mut state = self.lock();
+            for (token, answer) in answers.drain(..) {
+                let Some(sent) = state.sent.remove(token) else { continue };
+                released |= state.release(&sent);
+                match answer {
+                    Answer::Stored(stored) => {
+                        sent.route.0.acknowledged_on.store(link, Ordering::Relaxed);
+                        verdicts.push((sent.id, Ok(stored)));
+                    }
+                    Answer::Refused(error) => verdicts.push((sent.id, Err(error))),
+                    Answer::NoResponders => unanswerable.push(sent),
+                }
+            }
+            released = released && std::mem::take(&mut state.idle);
+        }
+        if released {
+            self.wake.notify_one();
+        }
+        self.report(verdicts);
+    }
+
+    /// What the server did not store although it may: the engine decides about a retry.
+    pub(crate) fn report(&self, verdicts: Vec<(EntryId, Result<Stored, Error>)>) {
+        let certain =
+            |verdict: &Result<Stored, Error>| matches!(verdict, Err(error) if error.is_temporary());
+        if !verdicts.iter().any(|(_, verdict)| certain(verdict)) {
+            self.verdicts.complete_all(verdicts);
+            return;
+        }
+        for (id, verdict) in verdicts {
+            match verdict {
+                Err(error) if error.is_temporary() => self.verdicts.retry(id, error),
+                verdict => self.verdicts.complete(id, verdict),
+            }
+        }
+    }
+
+    /// The server forbids publishing to `subject`.
+    pub(crate) fn deny(&self, subject: &str, link: u64, error: &Error) {
+        let denied = {
+            let mut state = self.lock();
+            let denied = state.sent.take(|sent| sent.route.0.subject.as_str() == subject);
+            for sent in &denied {
+                state.release(sent);
+            }
+            denied
+        };
+        self.wake.notify_one();
+        let verdict = |sent: &Sent| {
+            // The permission went away while this topic was in use: an acknowledgement may
+            // still be on its way.
+            let in_use = sent.route.0.acknowledged_on.load(Ordering::Relaxed) == link;
+            Err(if in_use { error.clone().ambiguous() } else { error.clone() })
+        };
+        self.verdicts.complete_all(denied.iter().map(|sent| (sent.id, verdict(sent))));
+    }
+
+    /// Forgets what has its verdict already, when there is a lot of it.
+    pub(crate) fn clear_timed_out(&self, state: &mut State) {
+        if state.sent.len() > self.crowded && !self.strict {
+            state.sent.take(|sent| !self.verdicts.is_pending(sent.id));
+        }
+    }
+
+    /// Hands back what was not written and cannot be at the moment.
+    pub(crate) fn hand_back(&self, error: &Error) {
+        let unsent: Vec<_> = {
+            let mut state = self.lock();
+            let waiting = state.lanes.drain_waiting();
+            let (mut unsent, repeated): (Vec<_>, Vec<_>) =
+                state.queue.drain(..).partition(Message::is_fresh);
+            state.queue.extend(repeated);
+            for message in &unsent {
+                state.lanes.leave(message);
+            }
+            unsent.extend(waiting);
+            unsent
+        };
+        for message in unsent {
+            self.verdicts.retry(message.id, error.clone());
+        }
+    }
+
+    /// Refuses what comes, and fails what was not written.
+    pub(crate) fn close(&self) {
+        let queued: Vec<_> = {
+            let mut state = self.lock();
+            state.closed = true;
+            let mut queued: Vec<_> = state.queue.drain(..).collect();
+            queued.extend(state.lanes.drain_waiting());
+            queued
+        };
+        let closed = |message: &Message| {
+            let error = error::error(ErrorKind::Closed, "the bus was closed before it was sent");
+            if message.is_fresh() { error } else { error.ambiguous() }
+        };
+        self.verdicts.complete_all(queued.iter().map(|m| (m.id, Err(closed(m)))));
+    }
+}
+
+impl State {
+    /// A message of a lane has its answer: the next one may be written. True if there is one.
+    pub(crate) fn release(&mut self, sent: &Sent) -> bool {
+        let lane = sent.kept.as_ref().and_then(|kept| kept.order.lane);
+        let next = lane.and_then(|lane| self.lanes.next(lane));
+        let found = next.is_some();
+        self.queue.extend(next);
+        found
+    }
+}
+
+impl Message {
+    /// Never written.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.order.is_none_or(|order| order.first_sent.is_none())
+    }
+}
+
+/// What the server said about a message.
+pub(crate) enum Answer {
+    Stored(Stored),
+    Refused(Error),
+    /// No stream takes this subject at the moment.
+    NoResponders,
+}

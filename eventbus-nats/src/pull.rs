@@ -1,0 +1,358 @@
+//! The task of a source: keeps it full, and its consumers alive.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_nats::{Client, Message, Subject, Subscriber};
+use bytes::Bytes;
+use eventbus_core::{Envelope, Topic};
+use futures_util::stream::{ReadyChunks, StreamExt};
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+use crate::{
+    arrivals::{Arrival, Words},
+    connection::{Connection, Link},
+    delivered::Origin,
+    desk::{Desk, IN_PROGRESS},
+    error::Violation,
+    feed::{EXPIRES, Feed, HEARTBEAT, Status, status},
+    name,
+    per_key::Gate,
+    provision::{Streams, nanos},
+};
+
+const CHUNK: usize = 256;
+/// How many topic names are remembered.
+const TOPICS: usize = 1024;
+const SHORTEST_SWEEP: Duration = Duration::from_millis(5);
+const LONGEST_SWEEP: Duration = Duration::from_secs(1);
+/// How long a stopped source waits for what is on its way to it.
+const DRAIN: Duration = Duration::from_millis(500);
+#[derive(Serialize)]
+struct PullRequest {
+    batch: usize,
+    expires: u64,
+    idle_heartbeat: u64,
+}
+
+pub(crate) struct Puller {
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) feeds: Vec<Feed>,
+    /// With an explicit start position, the first sequence of each topic.
+    pub(crate) first: HashMap<Topic, u64>,
+    topics: HashMap<String, Topic>,
+    violations: broadcast::Receiver<Violation>,
+    inbox: String,
+}
+
+impl Puller {
+    pub(crate) fn new(
+        desk: Arc<Desk>,
+        streams: Arc<Streams>,
+        feeds: Vec<Feed>,
+        first: HashMap<Topic, u64>,
+    ) -> Self {
+        let connection = desk.connection.clone();
+        let violations = connection.violations();
+        let inbox = format!("{}.{}", connection.config.inbox_prefix, uuid::Uuid::now_v7().simple());
+        Self { desk, connection, streams, feeds, first, topics: HashMap::new(), violations, inbox }
+    }
+
+    /// Runs until the source is stopped or fails.
+    pub(crate) async fn run(mut self) {
+        let mut links = self.connection.links();
+        let mut last = None;
+        while !self.is_over() {
+            let current = links.borrow_and_update().clone();
+            let Some(link) = current.filter(|link| Some(link.number) != last) else {
+                tokio::select! {
+                    changed = links.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                    }
+                    () = self.desk.task.notified() => {}
+                    () = tokio::time::sleep(self.sweep_period()) => {
+                        self.desk.sweep();
+                    }
+                }
+                continue;
+            };
+            if last.is_some() {
+                self.feeds.iter_mut().for_each(|feed| feed.suspect = true);
+            }
+            last = Some(link.number);
+            let Ok(messages) = link.client.subscribe(format!("{}.*", self.inbox)).await else {
+                continue;
+            };
+            let mut chunks = messages.ready_chunks(CHUNK);
+            self.pump(&link, &mut chunks).await;
+            if self.is_over() {
+                self.wind_up(&link, chunks).await;
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.desk.is_over()
+    }
+
+    fn sweep_period(&self) -> Duration {
+        (self.desk.ack_wait / 8).clamp(SHORTEST_SWEEP, LONGEST_SWEEP)
+    }
+
+    /// Takes messages in until the source is over or the link is lost.
+    async fn pump(&mut self, link: &Link, chunks: &mut ReadyChunks<Subscriber>) {
+        self.forget_requests();
+        let mut clock = tokio::time::interval(self.sweep_period());
+        clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.pull(&link.client).await;
+            let words = tokio::select! {
+                biased;
+                chunk = chunks.next() => match chunk {
+                    Some(chunk) => self.take(chunk),
+                    None => return,
+                },
+                () = self.desk.task.notified() => Words::new(),
+                _ = clock.tick() => {
+                    self.check_feeds().await;
+                    let in_progress = self.desk.sweep().into_iter();
+                    in_progress.map(|reply| (reply, Bytes::from_static(IN_PROGRESS))).collect()
+                }
+                Ok(violation) = self.violations.recv() => {
+                    self.forbidden(violation);
+                    Words::new()
+                }
+            };
+            if say(&link.client, words).await.is_err() || self.is_over() {
+                return;
+            }
+        }
+    }
+
+    /// Asks for what there is room for.
+    async fn pull(&mut self, client: &Client) {
+        let now = Instant::now();
+        let share = (self.desk.max_in_flight / self.feeds.len()).max(1);
+        let mut requests = Vec::new();
+        {
+            let mut state = self.desk.lock();
+            state.room_told = false;
+            for (index, feed) in self.feeds.iter_mut().enumerate() {
+                let used = state.messages.len() + state.requested;
+                let mut free = self.desk.max_in_flight.saturating_sub(used);
+                if feed.requested == 0 && state.messages.len() < self.desk.max_in_flight {
+                    // Each consumer gets its turn, even when there are more than fit.
+                    free = free.max(1);
+                }
+                let batch = feed.wanted(free, share, now);
+                if batch > 0 {
+                    if feed.requested == 0 {
+                        feed.heard = now;
+                    }
+                    feed.requested += batch;
+                    state.requested += batch;
+                    requests.push((index, batch));
+                }
+            }
+        }
+        for (index, batch) in requests {
+            let consumer = &self.feeds[index].consumer;
+            let call = format!("CONSUMER.MSG.NEXT.{}.{}", consumer.stream, consumer.config.name);
+            let request =
+                PullRequest { batch, expires: nanos(EXPIRES), idle_heartbeat: nanos(HEARTBEAT) };
+            let body = serde_json::to_vec(&request).unwrap_or_default();
+            let reply = format!("{}.{index}", self.inbox);
+            // A lost connection shows itself elsewhere.
+            let _ = client.publish_with_reply(self.connection.api(&call), reply, body.into()).await;
+        }
+    }
+
+    /// Takes a chunk of messages in. Gives what is to be said about them.
+    fn take(&mut self, chunk: Vec<Message>) -> Words {
+        let mut arrivals = Vec::with_capacity(chunk.len());
+        let mut words = Words::new();
+        let now = Instant::now();
+        for message in chunk {
+            match status(&message) {
+                Some(status) => self.take_status(&message, &status),
+                None => match self.arrival(message, now) {
+                    Ok(arrival) => arrivals.push(arrival),
+                    Err(Some(word)) => words.push(word),
+                    Err(None) => {}
+                },
+            }
+        }
+        words.extend(self.desk.admit(arrivals.into_iter()));
+        words
+    }
+
+    fn take_status(&mut self, message: &Message, status: &Status) {
+        let index = message.subject.rsplit('.').next().and_then(|index| index.parse().ok());
+        let Some(feed) = index.and_then(|index: usize| self.feeds.get_mut(index)) else { return };
+        feed.heard = Instant::now();
+        let gone = match *status {
+            Status::Alive => return,
+            Status::Ended(missing) => missing.min(feed.requested),
+            Status::Gone | Status::Suspect => feed.requested,
+        };
+        feed.requested -= gone;
+        if *status == Status::Suspect {
+            feed.suspect = true;
+        }
+        if matches!(status, Status::Gone | Status::Suspect) {
+            feed.pause();
+            let status = message.description.as_deref().unwrap_or("no responders");
+            tracing::debug!(consumer = %feed.consumer.config.name, status, "a pull request ended");
+        }
+        let mut state = self.desk.lock();
+        state.requested = state.requested.saturating_sub(gone);
+    }
+
+    /// Reads a message; an error is what to say about one that is not for the application.
+    fn arrival(
+        &mut self,
+        message: Message,
+        now: Instant,
+    ) -> Result<Arrival, Option<(Subject, Bytes)>> {
+        let Some(origin) = Origin::of(&message) else { return Err(None) };
+        let found =
+            self.feeds.iter_mut().enumerate().find(|(_, f)| f.consumer.stream == origin.stream);
+        let Some((index, feed)) = found else { return Err(None) };
+        feed.heard = now;
+        feed.requested = feed.requested.saturating_sub(1);
+        let sequence = origin.stream_sequence;
+        let repeated = sequence <= feed.last_seen;
+        let alone = !feed.consumer.grouped;
+        feed.last_seen = feed.last_seen.max(sequence);
+        let epoch = feed.epoch;
+        let (attempt, published_at) = (origin.delivered.max(1), origin.published_at);
+        let consumer_sequence = origin.consumer_sequence;
+        let Some(reply) = message.reply else { return Err(None) };
+        let ack = |reply| Err(Some((reply, Bytes::from_static(b"+ACK"))));
+        let Some(topic) =
+            topic_of(&mut self.topics, &self.connection.config.prefix, &message.subject)
+        else {
+            tracing::warn!(subject = %message.subject, "passed over: the subject is no topic");
+            self.desk.passed_over();
+            return ack(reply);
+        };
+        if self.first.get(&topic).is_some_and(|first| sequence < *first) {
+            self.desk.passed_over();
+            return ack(reply);
+        }
+        let key = self.desk.per_key.then(|| key_of(&topic, &message.payload)).flatten();
+        Ok(Arrival {
+            consumer: index,
+            epoch,
+            sequence,
+            consumer_sequence,
+            reply,
+            topic,
+            payload: message.payload,
+            attempt,
+            published_at,
+            key,
+            repeated,
+            alone,
+        })
+    }
+
+    fn forget_requests(&mut self) {
+        for feed in &mut self.feeds {
+            feed.requested = 0;
+            feed.heard = Instant::now();
+        }
+        self.desk.lock().requested = 0;
+    }
+
+    /// The server forbids something: is it ours?
+    fn forbidden(&self, violation: Violation) {
+        let next = self.connection.api("CONSUMER.MSG.NEXT.");
+        let ours = |feed: &Feed| {
+            let consumer = &feed.consumer;
+            let (stream, name) = (&consumer.stream, &consumer.config.name);
+            violation.subject == format!("{next}{stream}.{name}")
+                || violation.is_ack_of(stream, name)
+        };
+        let publish = violation.publish && self.feeds.iter().any(ours);
+        let inbox = !violation.publish && violation.subject.starts_with(&self.inbox);
+        if publish || inbox {
+            self.desk.fail(violation.into_error());
+        }
+    }
+
+    /// Gives back what nobody will get here any more, and leaves.
+    async fn wind_up(&mut self, link: &Link, mut chunks: ReadyChunks<Subscriber>) {
+        // No more requests before anything is given back: it would come here again.
+        let requested = self.feeds.iter().any(|feed| feed.requested > 0);
+        let mut late = Words::new();
+        if requested && chunks.get_mut().drain().await.is_ok() {
+            let until = tokio::time::Instant::now() + DRAIN;
+            while let Ok(Some(chunk)) = tokio::time::timeout_at(until, chunks.next()).await {
+                late.extend(self.take(chunk));
+            }
+        }
+        if requested {
+            // Asking about a consumer makes the server drop requests that nobody listens to;
+            // it would put the first message that it tries to send there behind the others.
+            for feed in self.feeds.iter().filter(|feed| feed.requested > 0) {
+                let _ = feed.consumer.find(&self.connection).await;
+            }
+        }
+        let words = std::mem::take(&mut self.desk.lock().given_back);
+        let _ = say(&link.client, words).await;
+        let _ = say(&link.client, late).await;
+        if self.feeds.iter().any(|feed| !feed.consumer.grouped) {
+            self.wait_for_settlements().await;
+            for feed in &self.feeds {
+                feed.consumer.delete(&self.connection).await;
+            }
+        }
+    }
+
+    /// What was handed out can be settled for as long as its consumer exists.
+    async fn wait_for_settlements(&self) {
+        let mut closing = self.connection.closing();
+        while self.desk.lock().out > 0 {
+            tokio::select! {
+                _ = closing.wait_for(|closing| *closing) => return,
+                () = self.desk.task.notified() => {}
+                () = tokio::time::sleep(self.sweep_period()) => {
+                    self.desk.sweep();
+                }
+            }
+        }
+    }
+}
+
+async fn say(client: &Client, words: Words) -> Result<(), async_nats::PublishError> {
+    for (reply, word) in words {
+        client.publish(reply, word).await?;
+    }
+    Ok(())
+}
+
+fn topic_of(known: &mut HashMap<String, Topic>, prefix: &str, subject: &str) -> Option<Topic> {
+    if let Some(topic) = known.get(subject) {
+        return Some(topic.clone());
+    }
+    let topic = name::topic(prefix, subject)?;
+    if known.len() >= TOPICS {
+        known.clear();
+    }
+    known.insert(subject.to_owned(), topic.clone());
+    Some(topic)
+}
+
+fn key_of(topic: &Topic, payload: &Bytes) -> Option<u64> {
+    let envelope = Envelope::from_bytes(payload.clone()).ok()?;
+    envelope.aggregate_id().map(|key| Gate::key(topic, key))
+}

@@ -1,0 +1,328 @@
+//! The task that writes the queue of the ring to the connection.
+
+use std::{
+    fmt::Write,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_nats::{Client, HeaderMap, PublishError, PublishErrorKind, Subject};
+use bytes::{Bytes, BytesMut};
+use eventbus_core::{Error, ErrorKind};
+use futures_util::FutureExt;
+
+use crate::{
+    connection::{Link, Links},
+    error,
+    publish::{Kept, MESSAGE_ID, Message, Order, Ring, Sent},
+};
+
+/// How many messages are taken from the queue at once.
+const BATCH: usize = 64;
+/// Reply subjects are written one behind the other into chunks of this size.
+const REPLY_CHUNK: usize = 8 << 10;
+/// A token in hexadecimal.
+const MAX_TOKEN: usize = 16;
+/// What an id, its header and the protocol may take of a stream's duplicate window.
+const WINDOW_MARGIN: u32 = 4;
+
+/// A message on its way from the queue to the client.
+struct Outbound {
+    token: u64,
+    subject: Subject,
+    payload: Bytes,
+    message_id: Option<Box<str>>,
+}
+
+/// The part of the reply subject before the token.
+pub(crate) fn reply_prefix(inbox: &str) -> String {
+    format!("{inbox}.")
+}
+
+pub(crate) struct Writer {
+    ring: Arc<Ring>,
+    links: Links,
+    inboxes: Inboxes,
+    reply: BytesMut,
+    batch: Vec<Outbound>,
+}
+
+/// Makes the inbox of a link, the same for the writer and for who matches the answers.
+#[derive(Clone)]
+pub(crate) struct Inboxes(Arc<str>);
+
+impl Inboxes {
+    pub(crate) fn new(prefix: &str) -> Self {
+        Self(format!("{prefix}.{}", uuid::Uuid::now_v7().simple()).into())
+    }
+
+    pub(crate) fn of(&self, link: &Link) -> String {
+        format!("{}.{:x}", self.0, link.number)
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(ring: Arc<Ring>, links: Links, inboxes: Inboxes) -> Self {
+        Self { ring, links, inboxes, reply: BytesMut::new(), batch: Vec::with_capacity(BATCH) }
+    }
+
+    /// Runs until it is aborted.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let Some(link) = self.next_link().await else { return };
+            self.write(&link).await;
+            let number = link.number;
+            drop(link);
+            // The answers that came have been matched once the link is replaced.
+            let replaced =
+                |link: &Option<Arc<Link>>| link.as_ref().is_none_or(|link| link.number != number);
+            if self.links.wait_for(replaced).await.is_err() {
+                return;
+            }
+            self.connection_lost();
+        }
+    }
+
+    /// Waits for a connection; hands back what cannot wait any longer.
+    async fn next_link(&mut self) -> Option<Arc<Link>> {
+        let patience = self.ring.ack_timeout / 2;
+        let mut give_up = Instant::now() + patience;
+        loop {
+            let current = self.links.borrow_and_update().clone();
+            if current.is_some() {
+                return current;
+            }
+            match tokio::time::timeout_at(give_up.into(), self.links.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return None,
+                Err(_) => {
+                    self.ring.hand_back(&error::not_connected());
+                    give_up = Instant::now() + patience / 2;
+                }
+            }
+        }
+    }
+
+    /// Writes until the link is lost.
+    async fn write(&mut self, link: &Link) {
+        let prefix = reply_prefix(&self.inboxes.of(link));
+        loop {
+            self.take();
+            if self.batch.is_empty() {
+                tokio::select! {
+                    () = self.ring.wake.notified() => {}
+                    changed = self.links.changed() => {
+                        if changed.is_err() || self.is_replaced(link) {
+                            return;
+                        }
+                    }
+                    () = repeat_time(&self.ring) => self.repeat_overdue(),
+                }
+                continue;
+            }
+            let mut batch = std::mem::take(&mut self.batch);
+            let mut outbounds = batch.drain(..);
+            while let Some(outbound) = outbounds.next() {
+                let token = outbound.token;
+                match self.write_one(&link.client, &prefix, outbound).await {
+                    Ok(()) => {}
+                    Err(failure) if failure.kind() == PublishErrorKind::MaxPayloadExceeded => {
+                        self.too_large(token, &failure);
+                    }
+                    Err(_) => {
+                        self.take_back(outbounds);
+                        return;
+                    }
+                }
+            }
+            drop(outbounds);
+            self.batch = batch;
+        }
+    }
+
+    /// The rest of a batch was certainly not written.
+    fn take_back(&self, outbounds: impl DoubleEndedIterator<Item = Outbound>) {
+        let mut state = self.ring.lock();
+        for outbound in outbounds.rev() {
+            let Some(sent) = state.sent.remove(outbound.token) else { continue };
+            let order = sent.kept.map(|kept| kept.order.unwritten());
+            state.queue.push_front(Message {
+                id: sent.id,
+                route: sent.route,
+                payload: outbound.payload,
+                message_id: outbound.message_id,
+                order,
+            });
+        }
+    }
+
+    fn is_replaced(&mut self, link: &Link) -> bool {
+        let current = self.links.borrow_and_update();
+        current.as_ref().is_none_or(|current| current.number != link.number)
+    }
+
+    async fn write_one(
+        &mut self,
+        client: &Client,
+        prefix: &str,
+        outbound: Outbound,
+    ) -> Result<(), PublishError> {
+        let reply = self.reply(prefix, outbound.token);
+        let Outbound { subject, payload, message_id, .. } = outbound;
+        if let Some(id) = message_id {
+            let mut headers = HeaderMap::new();
+            headers.insert(MESSAGE_ID, &*id);
+            let write = client.publish_with_reply_and_headers(subject, reply, headers, payload);
+            return self.patiently(write).await;
+        }
+        self.patiently(client.publish_with_reply(subject, reply, payload)).await
+    }
+
+    fn reply(&mut self, prefix: &str, token: u64) -> Subject {
+        if self.reply.capacity() < prefix.len() + MAX_TOKEN {
+            self.reply.reserve(REPLY_CHUNK);
+        }
+        // Writing into a buffer that grows cannot fail.
+        let _ = write!(self.reply, "{prefix}{token:x}");
+        Subject::from_utf8(self.reply.split().freeze()).unwrap_or(Subject::from_static("_"))
+    }
+
+    /// Waits for room in the connection. While there is none, what is queued is not kept
+    /// waiting for longer than its publishers would.
+    async fn patiently(
+        &self,
+        write: impl Future<Output = Result<(), PublishError>>,
+    ) -> Result<(), PublishError> {
+        let mut write = std::pin::pin!(write);
+        if let Some(done) = write.as_mut().now_or_never() {
+            return done;
+        }
+        let mut patience = self.ring.ack_timeout / 2;
+        loop {
+            match tokio::time::timeout(patience, write.as_mut()).await {
+                Ok(done) => return done,
+                Err(_) => self.ring.hand_back(&error::error(
+                    ErrorKind::Unavailable,
+                    "the server does not read what is sent to it",
+                )),
+            }
+            patience = self.ring.ack_timeout / 4;
+        }
+    }
+
+    /// Takes the next messages and registers them as sent.
+    fn take(&mut self) {
+        let ring = &*self.ring;
+        let mut state = ring.lock();
+        while self.batch.len() < BATCH {
+            let Some(message) = state.queue.pop_front() else { break };
+            // With strict order it may have waited so long that its publisher was told.
+            if message.order.is_some()
+                && message.is_fresh()
+                && !ring.verdicts.is_pending(message.id)
+            {
+                let next = message.order.and_then(|o| o.lane).and_then(|l| state.lanes.next(l));
+                state.queue.extend(next);
+                continue;
+            }
+            self.batch.push(register(&mut state.sent, message));
+        }
+        ring.clear_timed_out(&mut state);
+        state.idle = self.batch.is_empty();
+    }
+
+    fn too_large(&self, token: u64, failure: &PublishError) {
+        let mut state = self.ring.lock();
+        let Some(sent) = state.sent.remove(token) else { return };
+        state.release(&sent);
+        drop(state);
+        let error = error::error(
+            ErrorKind::TooLarge,
+            "the message with its headers is larger than the server's `max_payload`",
+        )
+        .with_context("client:", failure);
+        self.ring.verdicts.complete(sent.id, Err(error));
+    }
+
+    /// What was written and has no answer is reported as not known, or with strict order
+    /// written again, the same as before, as long as the stream would recognise it.
+    fn connection_lost(&self) {
+        let unknown = {
+            let mut state = self.ring.lock();
+            let (again, unknown): (Vec<_>, Vec<_>) =
+                state.sent.take(|_| true).into_iter().partition(is_repeatable);
+            for sent in &unknown {
+                state.release(sent);
+            }
+            for message in again.into_iter().filter_map(repetition) {
+                state.queue.push_front(message);
+            }
+            unknown
+        };
+        if !unknown.is_empty() {
+            let envelopes = unknown.len();
+            tracing::warn!(envelopes, "it is not known whether these envelopes were stored");
+        }
+        let lost = |sent: &Sent| (sent.id, Err::<_, Error>(error::connection_lost()));
+        self.ring.verdicts.complete_all(unknown.iter().map(lost));
+    }
+
+    /// Writes again what has had no answer for a whole acknowledgement timeout, because with
+    /// strict order it holds up its successors.
+    fn repeat_overdue(&self) {
+        let overdue = |sent: &Sent| {
+            let last = sent.kept.as_ref().and_then(|kept| kept.order.last_sent);
+            last.is_some_and(|last| last.elapsed() >= self.ring.ack_timeout)
+        };
+        let mut state = self.ring.lock();
+        let (again, unknown): (Vec<_>, Vec<_>) =
+            state.sent.take(overdue).into_iter().partition(is_repeatable);
+        for sent in &unknown {
+            state.release(sent);
+        }
+        state.queue.extend(again.into_iter().filter_map(repetition));
+        drop(state);
+        let lost = |sent: &Sent| (sent.id, Err::<_, Error>(error::connection_lost()));
+        self.ring.verdicts.complete_all(unknown.iter().map(lost));
+    }
+}
+
+async fn repeat_time(ring: &Ring) {
+    if ring.strict {
+        tokio::time::sleep(ring.ack_timeout / 2).await;
+    } else {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn register(sent: &mut crate::slab::Slab<Sent>, message: Message) -> Outbound {
+    let Message { id, route, payload, message_id, order } = message;
+    let subject = route.0.subject.clone();
+    let kept = order.map(|order| {
+        let now = Some(Instant::now());
+        let order = Order { first_sent: order.first_sent.or(now), last_sent: now, ..order };
+        Box::new(Kept { payload: payload.clone(), message_id: message_id.clone(), order })
+    });
+    let token = sent.insert(Sent { id, route, kept });
+    Outbound { token, subject, payload, message_id }
+}
+
+/// Whether the stream would still recognise a repetition.
+fn is_repeatable(sent: &Sent) -> bool {
+    let Some(first) = sent.kept.as_ref().and_then(|kept| kept.order.first_sent) else {
+        return false;
+    };
+    let window: Duration = sent.route.0.duplicate_window;
+    first.elapsed() < window - window / WINDOW_MARGIN
+}
+
+fn repetition(sent: Sent) -> Option<Message> {
+    let kept = sent.kept?;
+    Some(Message {
+        id: sent.id,
+        route: sent.route,
+        payload: kept.payload,
+        message_id: kept.message_id,
+        order: Some(kept.order),
+    })
+}

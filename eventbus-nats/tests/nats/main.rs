@@ -1,0 +1,10 @@
+//! What only NATS has, against real servers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
+
+mod broken;
+mod restart;
+mod security;
+mod steps;
+mod streams;
+mod tls;
