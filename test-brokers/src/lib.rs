@@ -1,0 +1,47 @@
+//! Starts real brokers for tests and comparisons, and leaves nothing behind.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), test_brokers::Error> {
+//! use test_brokers::Nats;
+//!
+//! let nats = Nats::start().await?;
+//! println!("{} is server {}", nats.url(), nats.version());
+//! nats.kill();
+//! nats.restart().await?; // the same port, the same store
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`Nats`] and [`NatsCluster`] are servers of this process, with every fault
+//!   control. [`Kafka`] is one node in KRaft mode.
+//! - [`discover`] takes a broker from the environment where one is given, and
+//!   starts one otherwise: for tests that need a broker and no fault.
+//! - The program `test-brokers` does the same around any command.
+//!
+//! The servers are built once (nats-server by the Go toolchain, Kafka from its
+//! jars by Maven) and cached in `target/test-brokers`; [`prepare`] does it ahead
+//! of time. Each process has a directory of its own in `target/test-brokers/run`.
+//! Brokers and directory go away when their values are dropped, and also when the
+//! process ends in any other way: a panic, Ctrl-C, `kill -9`.
+
+#[cfg(not(unix))]
+compile_error!("test-brokers starts and signals processes the Unix way");
+
+mod cache;
+pub mod discover;
+mod error;
+mod guard;
+mod http;
+mod kafka;
+mod nats;
+mod port;
+pub mod prepare;
+mod process;
+mod tls;
+mod wait;
+
+pub use discover::Found;
+pub use error::Error;
+pub use kafka::{Kafka, KafkaBuilder};
+pub use nats::{Nats, NatsBuilder, NatsCluster, Nkey, Operator, Tls, User};
+pub use tls::{Certificates, Identity};

@@ -1,0 +1,12 @@
+//! Native NATS, with real servers.
+
+#![allow(clippy::unwrap_used)]
+
+mod client;
+mod cluster;
+mod controls;
+mod leftovers;
+mod program;
+mod security;
+#[path = "../support/until.rs"]
+mod until;
