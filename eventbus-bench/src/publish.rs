@@ -1,0 +1,167 @@
+//! The publishing side of a load.
+
+use std::{sync::Arc, time::Instant};
+
+use eventbus_core::{Envelope, Error, EventBus, EventBusExt, PendingReceipt, Topic};
+use futures_util::{
+    FutureExt,
+    stream::{FuturesUnordered, StreamExt},
+};
+use tokio::sync::mpsc;
+
+use crate::{Load, Mode, latency::Latencies, run::Progress, stamp::Messages};
+
+/// Every so many calls of `publish` are timed: timing all would be seen in the rate.
+const ACCEPT_EVERY: u64 = 16;
+/// So many acknowledgements of each publisher are timed, since somebody who waits for a
+/// receipt changes what transports do.
+const ACK_SAMPLES: u64 = 1000;
+/// Receipts that may wait to be timed; beyond that they are not timed.
+const MAX_WAITING: usize = 4096;
+
+/// A receipt, and when its envelope was published.
+pub(crate) type Sample = (Instant, PendingReceipt);
+
+/// One task that publishes.
+pub(crate) struct Publisher {
+    pub(crate) bus: Arc<dyn EventBus>,
+    pub(crate) topic: Topic,
+    pub(crate) messages: Messages,
+    pub(crate) progress: Progress,
+    pub(crate) accept: Latencies,
+    pub(crate) ack: Latencies,
+}
+
+impl Publisher {
+    /// Publishes everything. Verdicts of mode `async` may be outstanding afterwards.
+    ///
+    /// # Errors
+    /// The first refusal that the rest would meet as well.
+    pub(crate) async fn run(
+        mut self,
+        load: &Load,
+        samples: Option<mpsc::Sender<Sample>>,
+    ) -> Result<Self, Error> {
+        match (load.mode, samples) {
+            (Mode::Async, Some(samples)) => self.asynchronously(&samples).await?,
+            (Mode::Sync, _) => self.synchronously().await?,
+            _ => self.in_batches(load.batch_size).await?,
+        }
+        Ok(self)
+    }
+
+    async fn asynchronously(&mut self, samples: &mpsc::Sender<Sample>) -> Result<(), Error> {
+        let ack_every = (self.messages.total() / ACK_SAMPLES).max(1);
+        let mut published = 0_u64;
+        for envelope in self.messages.by_ref() {
+            published += 1;
+            let started = Instant::now();
+            if published.is_multiple_of(ack_every) {
+                match self.bus.publish_with_receipt(&self.topic, envelope).await {
+                    Ok(receipt) => sample(&mut self.ack, samples, started, receipt).await,
+                    Err(error) => give_up(error.into())?,
+                }
+            } else if let Err(error) = self.bus.publish(&self.topic, envelope).await {
+                give_up(error.into())?;
+            }
+            if published.is_multiple_of(ACCEPT_EVERY) {
+                self.accept.record(started.elapsed());
+                (self.progress)(ACCEPT_EVERY);
+            }
+        }
+        (self.progress)(published % ACCEPT_EVERY);
+        Ok(())
+    }
+
+    async fn synchronously(&mut self) -> Result<(), Error> {
+        for envelope in self.messages.by_ref() {
+            let started = Instant::now();
+            match self.bus.publish_with_receipt(&self.topic, envelope).await {
+                Ok(receipt) => {
+                    if receipt.await.is_ok() {
+                        self.ack.record(started.elapsed());
+                    }
+                }
+                Err(error) => give_up(error.into())?,
+            }
+            (self.progress)(1);
+        }
+        Ok(())
+    }
+
+    async fn in_batches(&mut self, size: usize) -> Result<(), Error> {
+        loop {
+            let batch: Vec<Envelope> = self.messages.by_ref().take(size).collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let count = batch.len();
+            let started = Instant::now();
+            match self.bus.publish_batch(&self.topic, batch).await {
+                Ok(_) => self.ack.record(started.elapsed()),
+                Err(error) if error.receipts().is_empty() => {
+                    if let Some(first) = error.into_failures().into_iter().next() {
+                        give_up(first.error.into())?;
+                    }
+                }
+                Err(_) => {}
+            }
+            (self.progress)(count as u64);
+        }
+    }
+}
+
+/// Has a receipt timed.
+async fn sample(
+    ack: &mut Latencies,
+    samples: &mpsc::Sender<Sample>,
+    started: Instant,
+    mut receipt: PendingReceipt,
+) {
+    match (&mut receipt).now_or_never() {
+        Some(Ok(_)) => ack.record(started.elapsed()),
+        Some(Err(_)) => {}
+        None => {
+            // Full, it is not timed, and dropped it stays in flight.
+            let _ = samples.try_send((started, receipt));
+            // Whoever times it must get to run before the verdict comes.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Whether the messages that follow would be refused as well.
+fn give_up(error: Error) -> Result<(), Error> {
+    if error.is_temporary() || error.is_ambiguous() {
+        return Ok(());
+    }
+    Err(error)
+}
+
+/// A channel for receipts to be timed.
+pub(crate) fn sample_channel() -> (mpsc::Sender<Sample>, mpsc::Receiver<Sample>) {
+    mpsc::channel(MAX_WAITING)
+}
+
+/// Times receipts until there are no publishers any more.
+pub(crate) async fn time_receipts(mut samples: mpsc::Receiver<Sample>) -> Latencies {
+    let mut latencies = Latencies::new();
+    let mut waiting = FuturesUnordered::new();
+    let mut open = true;
+    while open || !waiting.is_empty() {
+        tokio::select! {
+            Some(latency) = waiting.next(), if !waiting.is_empty() => {
+                if let Some(latency) = latency {
+                    latencies.record(latency);
+                }
+            }
+            sample = samples.recv(), if open => match sample {
+                Some((started, receipt)) => waiting.push(async move {
+                    receipt.await.ok().map(|_| started.elapsed())
+                }),
+                None => open = false,
+            }
+        }
+    }
+    latencies
+}

@@ -1,0 +1,345 @@
+//! One run: connect, load, close, and what came of it.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use eventbus_core::{Error, ErrorKind, EventBus, Start, SubscribeOptions, Topic};
+use tokio::{
+    sync::{mpsc, watch},
+    task::{JoinError, JoinHandle, JoinSet},
+    time::sleep,
+};
+
+use crate::{
+    Load, Mode, Report,
+    consume::Reader,
+    latency::Latencies,
+    process::{Monitor, Usage},
+    publish::{Publisher, Sample, sample_channel, time_receipts},
+    seen::Seen,
+    stamp::{Messages, Origin},
+};
+
+/// Called with how many more messages are done.
+pub(crate) type Progress = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// How long tasks may take to vanish after closing before they count as leaked.
+const GONE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Connects a bus by awaiting `connect`, puts `load` on it, closes it, and reports. `backend`
+/// is the name to report. `progress` is called with how many more of [`Load::messages`] are
+/// done, often and from several tasks. A mode that publishes before it consumes, or reads
+/// back afterwards, reports only what is measured.
+///
+/// Run it on a runtime that does nothing else, or tasks of others count as well.
+///
+/// Cancelled, it leaves no task behind and drops the bus without closing it.
+///
+/// # Errors
+/// `InvalidConfig` for a load that makes no sense, what connecting, subscribing and closing
+/// can say, and the first refusal of a publish that the rest would meet as well.
+///
+/// # Panics
+/// Outside a Tokio runtime.
+pub async fn run(
+    backend: &str,
+    load: &Load,
+    connect: impl Future<Output = Result<Arc<dyn EventBus>, Error>>,
+    progress: impl Fn(u64) + Send + Sync + 'static,
+) -> Result<Report, Error> {
+    load.validate()?;
+    let before = Usage::now().tasks;
+    let bus = connect.await?;
+    let (run, topic) = name(load)?;
+    let run = Run {
+        bus,
+        topic,
+        load: Arc::new(load.clone()),
+        origin: Origin { run, started: Instant::now() },
+        before,
+        progress: Arc::new(progress),
+    };
+    let figures = match load.mode {
+        Mode::Consume => run.consume().await,
+        _ => run.publish().await,
+    };
+    let closed = run.bus.close().await;
+    drop(run);
+    let leaked_tasks = left_over(before).await;
+    let figures = figures?;
+    closed?;
+    Ok(figures.into_report(backend, load, leaked_tasks))
+}
+
+/// The number and the topic of a run.
+fn name(load: &Load) -> Result<(u64, Topic), Error> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let run = now.map_or(0, |now| now.as_nanos() as u64);
+    let topic = match &load.topic {
+        Some(topic) => topic.clone(),
+        None => format!("bench.run-{run:x}").parse()?,
+    };
+    Ok((run, topic))
+}
+
+async fn left_over(before: usize) -> usize {
+    let deadline = Instant::now() + GONE_WITHIN;
+    loop {
+        let left = Usage::now().tasks.saturating_sub(before);
+        if left == 0 || Instant::now() >= deadline {
+            return left;
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+struct Run {
+    bus: Arc<dyn EventBus>,
+    topic: Topic,
+    load: Arc<Load>,
+    origin: Origin,
+    /// Tasks before there was a bus.
+    before: usize,
+    progress: Progress,
+}
+
+impl Run {
+    async fn publish(&self) -> Result<Figures, Error> {
+        self.bus.ensure_topic(&self.topic).await?;
+        let (goal, expected) = watch::channel(None);
+        let reader = if self.load.end_to_end {
+            let options = SubscribeOptions::new().start(Start::Latest);
+            let reader = self.reader(options, quiet()).await?;
+            Some(Task::spawn(reader.read(expected)))
+        } else {
+            None
+        };
+        let (go, gate) = watch::channel(false);
+        let (samples, receipts) = sample_channel();
+        let timer = Task::spawn(time_receipts(receipts));
+        let mut publishers = self.publishers(&self.progress, &gate, Some(&samples));
+        drop(samples);
+        let own = publishers.len() + 1 + usize::from(reader.is_some());
+
+        let idle = self.usage(own);
+        let monitor = Monitor::start().map_err(no_thread)?;
+        let started = Instant::now();
+        let _ = go.send(true);
+        let (accept, mut ack) = join(&mut publishers).await?;
+        self.flush().await?;
+        let elapsed = started.elapsed();
+
+        ack.add(&timer.join().await?);
+        let stats = self.bus.stats();
+        let _ = goal.send(Some(stats.acknowledged));
+        let reader = match reader {
+            Some(reader) => Some(reader.join().await??),
+            None => None,
+        };
+        let peak = monitor.finish();
+        let (order_violations, e2e) = match reader {
+            Some(reader) => (Some(reader.seen.violations()), Some(reader.e2e)),
+            None if self.load.checks_order() => {
+                (Some(self.read_back(stats.acknowledged).await?), None)
+            }
+            None => (None, None),
+        };
+        Ok(Figures {
+            acked: stats.acknowledged,
+            failed: stats.failed + stats.refused,
+            elapsed,
+            accept,
+            ack,
+            e2e: e2e.unwrap_or_else(Latencies::new),
+            idle,
+            peak: self.own_removed(peak, own),
+            order_violations: order_violations.filter(|_| self.load.checks_order()),
+        })
+    }
+
+    async fn consume(&self) -> Result<Figures, Error> {
+        self.bus.ensure_topic(&self.topic).await?;
+        let (go, gate) = watch::channel(true);
+        join(&mut self.publishers(&quiet(), &gate, None)).await?;
+        self.flush().await?;
+        let stored = self.bus.stats().acknowledged;
+
+        let _ = go.send(false);
+        let options = SubscribeOptions::group("bench").start(Start::Earliest);
+        let reader = self.reader(options, self.progress.clone()).await?;
+        let (_goal, expected) = watch::channel(Some(stored));
+        let mut gate = gate;
+        let reading = Task::spawn(async move {
+            let _ = gate.wait_for(|open| *open).await;
+            reader.read(expected).await
+        });
+        let idle = self.usage(1);
+        let monitor = Monitor::start().map_err(no_thread)?;
+        let started = Instant::now();
+        let _ = go.send(true);
+        let reader = reading.join().await??;
+        let peak = monitor.finish();
+        Ok(Figures {
+            acked: reader.settled,
+            failed: self.load.messages - reader.settled,
+            elapsed: reader.last.saturating_duration_since(started),
+            accept: Latencies::new(),
+            ack: reader.settle,
+            e2e: Latencies::new(),
+            idle,
+            peak: self.own_removed(peak, 1),
+            order_violations: self.load.checks_order().then(|| reader.seen.violations()),
+        })
+    }
+
+    /// Publishing tasks that start when the gate opens.
+    fn publishers(
+        &self,
+        progress: &Progress,
+        gate: &watch::Receiver<bool>,
+        samples: Option<&mpsc::Sender<Sample>>,
+    ) -> JoinSet<Result<Publisher, Error>> {
+        let mut tasks = JoinSet::new();
+        for number in 0..self.load.publishers {
+            let publisher = Publisher {
+                bus: self.bus.clone(),
+                topic: self.topic.clone(),
+                messages: Messages::new(&self.load, self.origin, number),
+                progress: progress.clone(),
+                accept: Latencies::new(),
+                ack: Latencies::new(),
+            };
+            let (load, samples, mut gate) = (self.load.clone(), samples.cloned(), gate.clone());
+            tasks.spawn(async move {
+                let _ = gate.wait_for(|open| *open).await;
+                publisher.run(&load, samples).await
+            });
+        }
+        tasks
+    }
+
+    async fn reader(&self, options: SubscribeOptions, progress: Progress) -> Result<Reader, Error> {
+        let options = options.max_in_flight(self.load.consumer_window);
+        let subscription = self.bus.subscribe(&self.topic.filter(), options).await?;
+        let seen = Seen::nothing(&self.load);
+        Ok(Reader::new(subscription, self.origin, progress, seen))
+    }
+
+    /// Reads what the topic still holds, and tells how often the order was violated.
+    async fn read_back(&self, stored: u64) -> Result<u64, Error> {
+        let options = SubscribeOptions::new().start(Start::Earliest);
+        let reader = self.reader(options, quiet()).await?;
+        let (_goal, expected) = watch::channel(Some(stored));
+        Ok(reader.read(expected).await?.seen.violations())
+    }
+
+    /// Waits for all verdicts, for as long as some still come.
+    async fn flush(&self) -> Result<(), Error> {
+        loop {
+            let before = self.bus.stats().in_flight;
+            match self.bus.flush().await {
+                Err(error) if self.bus.stats().in_flight >= before => return Err(error),
+                Err(_) => {}
+                Ok(()) => return Ok(()),
+            }
+        }
+    }
+
+    fn usage(&self, own: usize) -> Usage {
+        self.own_removed(Usage::now(), own)
+    }
+
+    /// Leaves out the tasks that belong to the load or were there before.
+    fn own_removed(&self, usage: Usage, own: usize) -> Usage {
+        Usage { tasks: usage.tasks.saturating_sub(self.before + own), ..usage }
+    }
+}
+
+/// Waits for the publishers; the first error ends the others.
+async fn join(
+    publishers: &mut JoinSet<Result<Publisher, Error>>,
+) -> Result<(Latencies, Latencies), Error> {
+    let (mut accept, mut ack) = (Latencies::new(), Latencies::new());
+    while let Some(publisher) = publishers.join_next().await {
+        let publisher = publisher.map_err(|error| died(&error))??;
+        accept.add(&publisher.accept);
+        ack.add(&publisher.ack);
+    }
+    Ok((accept, ack))
+}
+
+/// A task that ends when it is dropped.
+struct Task<T>(JoinHandle<T>);
+
+impl<T: Send + 'static> Task<T> {
+    fn spawn(future: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(tokio::spawn(future))
+    }
+
+    async fn join(mut self) -> Result<T, Error> {
+        (&mut self.0).await.map_err(|error| died(&error))
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn died(error: &JoinError) -> Error {
+    Error::new(ErrorKind::Unexpected, format!("a task of the load died: {error}"))
+}
+
+fn no_thread(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unexpected, "no thread could be started").with_source(error)
+}
+
+fn quiet() -> Progress {
+    Arc::new(|_| {})
+}
+
+struct Figures {
+    acked: u64,
+    failed: u64,
+    elapsed: Duration,
+    accept: Latencies,
+    ack: Latencies,
+    e2e: Latencies,
+    idle: Usage,
+    peak: Usage,
+    order_violations: Option<u64>,
+}
+
+impl Figures {
+    fn into_report(self, backend: &str, load: &Load, leaked_tasks: usize) -> Report {
+        let elapsed_s = self.elapsed.as_secs_f64();
+        // To a tenth: more digits would only look exact.
+        // More digits would only look exact.
+        let per_second = |amount: f64| (amount / elapsed_s.max(1e-9) * 10.0).round() / 10.0;
+        let acked = self.acked as f64;
+        Report {
+            backend: backend.to_owned(),
+            mode: load.mode,
+            messages: load.messages,
+            size: load.size,
+            acked: self.acked,
+            failed: self.failed,
+            elapsed_s: (elapsed_s * 1e6).round() / 1e6,
+            msgs_per_s: per_second(acked),
+            mb_per_s: per_second(acked * load.size as f64 / 1e6),
+            accept_us: self.accept.quantiles(),
+            ack_us: self.ack.quantiles(),
+            e2e_us: self.e2e.quantiles(),
+            idle_tasks: self.idle.tasks,
+            peak_tasks: self.peak.tasks,
+            leaked_tasks,
+            idle_rss_bytes: self.idle.rss_bytes,
+            peak_rss_bytes: self.peak.rss_bytes,
+            order_violations: self.order_violations,
+        }
+    }
+}
