@@ -1,11 +1,18 @@
 //! No server, and servers that go away for good.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use eventbus_core::{BusConfig, ErrorKind, EventBusExt, HealthStatus, SubscribeOptions};
+use futures_util::StreamExt;
 use test_brokers::Nats;
+use tokio::time::timeout;
 
-use crate::steps::{TOPIC, connect, connect_with, event, next, number, publish, until};
+use crate::steps::{
+    PATIENCE, TOPIC, connect, connect_with, event, next, number, publish, raw, until,
+};
 
 #[tokio::test]
 async fn without_a_server_connecting_fails() {
@@ -71,11 +78,16 @@ async fn a_slow_subscriber_loses_nothing() {
     let mut subscription = bus.subscribe(&TOPIC.filter(), options).await.unwrap();
     let envelopes = (0..200).map(|n| event("k", n)).collect();
     bus.publish_batch(&TOPIC, envelopes).await.unwrap();
-    // Nothing is taken for longer than the `ack_wait`; what waits here does not expire.
+    let mut words = raw(&server).await.subscribe("$JS.ACK.>").await.unwrap();
+    // Nothing is taken for longer than two `ack_wait`s; what waits here does not expire,
+    // because the server is told three times in each that it is still here.
     let first = next(&mut subscription).await;
-    let stalled = async || bus.health().await.subscriptions[0].in_flight == 1;
-    until("one is out", stalled).await;
-    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let mut told = HashMap::new();
+    while told.values().all(|times| *times < 7) {
+        let word = timeout(PATIENCE, words.next()).await.expect("the server is not told").unwrap();
+        assert_eq!(word.payload, "+WPI");
+        *told.entry(word.subject.to_string()).or_insert(0) += 1;
+    }
     let mut seen = vec![number(&first)];
     drop(first);
     while seen.len() < 200 {
