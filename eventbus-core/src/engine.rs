@@ -8,6 +8,7 @@
 mod accept;
 mod batch;
 mod bus;
+mod capacity;
 mod close;
 mod failures;
 mod lanes;

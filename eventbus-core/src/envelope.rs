@@ -337,8 +337,10 @@ fn to_micros(time: SystemTime) -> SystemTime {
 
 fn micros(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    // 2^63 µs is the year 294247; more does not fit a SystemTime on every platform.
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX).min(i64::MAX as u64)
+    // 2^63 µs is the year 294247; more does not fit a SystemTime on every platform. In 64 bits,
+    // because `as_micros` divides 128 and every envelope pays for it.
+    let micros = since.as_secs().saturating_mul(1_000_000);
+    micros.saturating_add(since.subsec_micros().into()).min(i64::MAX as u64)
 }
 
 fn from_micros(micros: u64) -> SystemTime {

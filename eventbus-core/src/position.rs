@@ -28,8 +28,8 @@ pub struct Position {
 impl Position {
     /// A position as a backend gives it; `backend` is its URL scheme.
     #[must_use]
-    pub fn new(backend: &str, topic: Topic, partition: u32, offset: u64) -> Self {
-        Self { backend: SmolStr::new(backend), topic, partition, offset }
+    pub const fn new(backend: &'static str, topic: Topic, partition: u32, offset: u64) -> Self {
+        Self { backend: SmolStr::new_static(backend), topic, partition, offset }
     }
 
     /// The URL scheme of the backend that gave it.

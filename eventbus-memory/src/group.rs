@@ -56,6 +56,8 @@ struct Agreed {
 pub(crate) enum Next {
     Message(Incoming),
     Truncated(Error),
+    /// Nothing now, but something may come at once: it asks again without waiting.
+    Soon,
     /// Nothing now; it is woken, or asks again at that time.
     Wait(Option<Instant>),
 }
@@ -161,10 +163,10 @@ impl Group {
         wakes.run();
     }
 
-    /// The next message for a member.
-    pub(crate) fn next(&self, member: u32, cx: &mut Context<'_>) -> Next {
+    /// The next message for a member. A patient one may be told to ask again `Soon`.
+    pub(crate) fn next(&self, member: u32, cx: &mut Context<'_>, patient: bool) -> Next {
         let mut wakes = Wakes::new();
-        let next = self.lock().next(member, cx, now(), &mut wakes);
+        let next = self.lock().next(member, cx, now(), patient, &mut wakes);
         wakes.run();
         next
     }

@@ -65,7 +65,7 @@ pub(crate) struct Appended {
 pub(crate) enum Fetched {
     /// So many records, and there are more.
     Some(u64),
-    /// So many records, all there are: the reader is told when there is more.
+    /// So many records, all there are.
     All(u64),
     /// The wanted offset is not retained any more.
     Overtaken,
@@ -208,8 +208,8 @@ impl Log {
     }
 
     /// Fetches records from `next` on into `chunk`.
-    pub(crate) fn fetch(&self, reader: usize, next: u64, chunk: &mut VecDeque<Record>) -> Fetched {
-        let mut state = self.lock();
+    pub(crate) fn fetch(&self, next: u64, chunk: &mut VecDeque<Record>) -> Fetched {
+        let state = self.lock();
         let Some(skip) = next.checked_sub(state.first) else {
             return Fetched::Overtaken;
         };
@@ -225,15 +225,22 @@ impl Log {
                 break;
             }
         }
-        if next + count < state.end() {
-            return Fetched::Some(count);
+        if next + count < state.end() { Fetched::Some(count) } else { Fetched::All(count) }
+    }
+
+    /// Sees to it that the reader is told when there is something from `next` on; false when
+    /// there is already.
+    pub(crate) fn await_more(&self, reader: usize, next: u64) -> bool {
+        let mut state = self.lock();
+        if next < state.end() {
+            return false;
         }
         if let Some(reader) = &mut state.readers[reader]
             && !std::mem::replace(&mut reader.hungry, true)
         {
             state.hungry += 1;
         }
-        Fetched::All(count)
+        true
     }
 
     /// Forgets a reader.
@@ -336,13 +343,15 @@ mod tests {
         let (reader, more) = log.attach(Weak::new(), 0, 0);
         assert!(more);
         let most = FETCH_RECORDS as u64;
-        assert_eq!(log.fetch(reader, 0, &mut chunk), Fetched::Some(most));
-        assert_eq!(log.fetch(reader, most, &mut chunk), Fetched::All(1));
-        assert_eq!(log.fetch(reader, most + 1, &mut chunk), Fetched::All(0));
+        assert_eq!(log.fetch(0, &mut chunk), Fetched::Some(most));
+        assert_eq!(log.fetch(most, &mut chunk), Fetched::All(1));
+        assert_eq!(log.fetch(most + 1, &mut chunk), Fetched::All(0));
         assert_eq!(chunk.len(), FETCH_RECORDS + 1);
+        assert!(!log.await_more(reader, most), "there is one");
+        assert!(log.await_more(reader, most + 1));
         append(&log, FETCH_BYTES);
         append(&log, 1);
-        assert_eq!(log.fetch(reader, most + 1, &mut chunk), Fetched::Some(1), "large ones alone");
+        assert_eq!(log.fetch(most + 1, &mut chunk), Fetched::Some(1), "large ones alone");
     }
 
     #[test]

@@ -28,12 +28,14 @@ pub struct MemorySource {
     membership: Arc<Membership>,
     /// Wakes the task of the subscription when something is due.
     alarm: Option<Pin<Box<Sleep>>>,
+    /// It has read everything and let others run once, in case that they publish.
+    yielded: bool,
     stopped: bool,
 }
 
 impl MemorySource {
     pub(crate) fn new(membership: Arc<Membership>) -> Self {
-        Self { membership, alarm: None, stopped: false }
+        Self { membership, alarm: None, yielded: false, stopped: false }
     }
 
     /// Sees to it that the task is woken at `at` or before. Ready when it is time already.
@@ -56,14 +58,20 @@ impl Source for MemorySource {
             if self.stopped || self.membership.is_closed() {
                 return Poll::Ready(None);
             }
-            match self.membership.group.next(self.membership.member, cx) {
+            match self.membership.group.next(self.membership.member, cx, !self.yielded) {
                 Next::Message(incoming) => {
+                    self.yielded = false;
                     coop.made_progress();
                     return Poll::Ready(Some(Ok(incoming)));
                 }
                 Next::Truncated(error) => {
                     coop.made_progress();
                     return Poll::Ready(Some(Err(SourceError::Truncated(error))));
+                }
+                Next::Soon => {
+                    self.yielded = true;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 Next::Wait(None) => return Poll::Pending,
                 Next::Wait(Some(at)) => ready!(self.set_alarm(at, cx)),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eventbus_core::{ErrorKind, EventBusExt, Position, Start, SubscribeOptions};
+use eventbus_core::{ErrorKind, EventBusExt, Position, Start, SubscribeOptions, Topic};
 
 use crate::{
     Context, Failure, PATIENCE, Result,
@@ -47,13 +47,17 @@ pub async fn start_at_a_position_not_reached_yet(ctx: Context) -> Result {
     let topic = ctx.topic("positions")?;
     publish_numbers(&bus, &topic, 0..10).await?;
     let last = position_of(&ctx, 9).await?;
-    let (partition, offset) = (last.partition(), last.offset() + 1);
-    let next_one = Position::new(last.backend(), topic.clone(), partition, offset);
+    let next_one = elsewhere(&last, last.backend(), &topic, last.offset() + 1)?;
     let options = ctx.group("all").start(Start::Positions(vec![next_one]));
     let mut subscription = bus.subscribe(&topic.filter(), options).await?;
     publish_numbers(&bus, &topic, 10..13).await?;
     assert_eq!(take_until(&mut subscription, 12).await?, [10, 11, 12]);
     Ok(())
+}
+
+/// Like `position`, of another backend, topic or offset.
+fn elsewhere(position: &Position, backend: &str, topic: &Topic, offset: u64) -> Result<Position> {
+    Ok(format!("{backend}:{topic}:{}:{offset}", position.partition()).parse()?)
 }
 
 /// A position of another backend or of a topic outside the filter is refused, and so is no
@@ -63,9 +67,9 @@ pub async fn start_at_a_foreign_position_is_refused(ctx: Context) -> Result {
     let topic = ctx.topic("positions")?;
     publish_numbers(&bus, &topic, [1]).await?;
     let own = position_of(&ctx, 1).await?;
-    let elsewhere = Position::new("another", topic.clone(), own.partition(), own.offset());
-    let outside = Position::new(own.backend(), ctx.topic("outside")?, 0, own.offset());
-    for positions in [vec![elsewhere], vec![own, outside], Vec::new()] {
+    let foreign = elsewhere(&own, "another", &topic, own.offset())?;
+    let outside = elsewhere(&own, own.backend(), &ctx.topic("outside")?, own.offset())?;
+    for positions in [vec![foreign], vec![own, outside], Vec::new()] {
         let options = SubscribeOptions::new().start(Start::Positions(positions));
         let refused = bus.subscribe(&topic.filter(), options).await;
         let error = refused.expect_err("not a position to start at");

@@ -9,9 +9,9 @@ use std::{
 };
 
 use super::{
-    bus::{CLOSED, Inner, OPEN},
+    bus::{BoxFuture, CLOSED, Inner, OPEN},
     lanes::Retry,
-    ledger::{Accepted, Permits},
+    ledger::Accepted,
     table::{Completion, Entry},
 };
 use crate::{
@@ -45,61 +45,107 @@ pub(super) enum Room {
     Beyond,
 }
 
+/// How far accepting has come.
+enum Entering<'a> {
+    Done(Result<(), Error>),
+    /// For the route, or for room.
+    Waiting(BoxFuture<'a, Result<(), Error>>),
+}
+
 impl<T: Transport> Inner<T> {
+    /// Accepts an envelope and sends it. Until it is accepted, dropping this future leaves
+    /// no trace.
     pub(super) async fn accept(&self, request: Request<'_>, room: Room) -> Result<(), Error> {
         // While there is room nothing else waits, and a loop that publishes would starve
         // the other tasks of its thread.
         tokio::task::coop::consume_budget().await;
         let topic = request.topic;
-        let refused = match self.admit(&request, room).await {
-            Ok((encoded, route, permits)) => {
-                if self.enter(request, encoded, &route, permits) {
-                    return Ok(());
-                }
-                self.closed_error()
-            }
-            Err(error) => error,
+        let accepted = match self.enter(request, room) {
+            Entering::Done(accepted) => accepted,
+            Entering::Waiting(accepted) => accepted.await,
         };
-        self.ledger.refused.fetch_add(1, Ordering::Relaxed);
-        Err(refused.with_operation("publish").with_context("topic", topic))
+        accepted.map_err(|error| {
+            self.ledger.refused.fetch_add(1, Ordering::Relaxed);
+            error.with_operation("publish").with_context("topic", topic)
+        })
     }
 
-    /// Checks a request, finds its route and makes room. Nothing is accepted yet, so
-    /// dropping this future leaves no trace.
-    async fn admit(
-        &self,
-        request: &Request<'_>,
-        room: Room,
-    ) -> Result<(Encoded, T::Route, Option<Permits<'_>>), Error> {
+    /// The usual way to accept, on which nothing is waited for. The rest is boxed, because
+    /// every publish would pay for its size.
+    fn enter<'a>(&'a self, request: Request<'a>, room: Room) -> Entering<'a> {
+        let encoded = match self.check(&request, room) {
+            Ok(encoded) => encoded,
+            Err(error) => return Entering::Done(Err(error)),
+        };
+        let Some(route) = self.known_route(request.topic) else {
+            return Entering::Waiting(Box::pin(async move {
+                let route = self.find_route(request.topic).await?;
+                match self.enter_by(route, request, encoded, room) {
+                    Entering::Done(accepted) => accepted,
+                    Entering::Waiting(accepted) => accepted.await,
+                }
+            }));
+        };
+        self.enter_by(route, request, encoded, room)
+    }
+
+    /// Checks a request before anything is done about it.
+    fn check(&self, request: &Request<'_>, room: Room) -> Result<Encoded, Error> {
         let lifecycle = self.lifecycle.load(Ordering::Acquire);
         if lifecycle == CLOSED || (lifecycle != OPEN && room != Room::Beyond) {
             return Err(self.closed_error());
         }
         self.check_options(request.options)?;
         let encoded = request.envelope.encode();
-        let len = encoded.bytes().len();
-        self.check_size(len, room)?;
-        let route = self.route(request.topic).await?;
-        let permits = match room {
-            Room::Beyond => None,
-            Room::Now => Some(self.ledger.try_acquire(len).ok_or_else(|| self.no_room())?),
-            Room::Wait => match self.ledger.try_acquire(len) {
-                Some(permits) => Some(permits),
-                None => Some(self.wait_for_room(len).await?),
-            },
-        };
-        Ok((encoded, route, permits))
+        self.check_size(encoded.bytes().len(), room)?;
+        Ok(encoded)
     }
 
-    async fn wait_for_room(&self, len: usize) -> Result<Permits<'_>, Error> {
+    fn enter_by<'a>(
+        &'a self,
+        route: T::Route,
+        request: Request<'a>,
+        encoded: Encoded,
+        room: Room,
+    ) -> Entering<'a> {
+        let Request { topic, envelope, options, completion, awaited } = request;
+        let bytes = encoded.bytes().clone();
+        let retry = self.retry_for(topic, envelope, options);
+        let windowed = room != Room::Beyond;
+        let entry = Entry::new(topic.clone(), encoded, completion, windowed, retry);
+        let send = move |id| {
+            let entry = InFlight::new(self.ledger.clone(), id);
+            self.transport.send(&route, Outgoing::new(entry, bytes, envelope, options, awaited));
+            Ok(())
+        };
+        Entering::Done(match self.ledger.accept(entry, room, None) {
+            Accepted::Send(id) => send(id),
+            Accepted::Wait => Ok(()),
+            Accepted::Refused => Err(self.closed_error()),
+            Accepted::Full(_) if room == Room::Now => Err(self.no_room()),
+            Accepted::Full(entry) => {
+                return Entering::Waiting(Box::pin(async move {
+                    match self.wait_for_room(entry).await {
+                        Accepted::Send(id) => send(id),
+                        Accepted::Wait => Ok(()),
+                        Accepted::Refused | Accepted::Full(_) => Err(self.closed_error()),
+                    }
+                }));
+            }
+        })
+    }
+
+    async fn wait_for_room(&self, entry: Entry) -> Accepted {
         self.transport.expedite();
-        self.ledger.acquire(len).await.ok_or_else(|| self.closed_error())
+        match self.ledger.queue(entry.len()) {
+            Some(queued) if queued.granted().await => {
+                self.ledger.accept(entry, Room::Wait, Some(queued))
+            }
+            _ => Accepted::Refused,
+        }
     }
 
     fn no_room(&self) -> Error {
-        if self.lifecycle.load(Ordering::Acquire) != OPEN {
-            return self.closed_error();
-        }
         self.error(
             ErrorKind::WindowFull,
             "no room in the window; wait for it with `publish`, or raise `max_in_flight` or \
@@ -144,34 +190,6 @@ impl<T: Transport> Inner<T> {
             .error(ErrorKind::TooLarge, message)
             .with_context("bytes", len)
             .with_context("limit", limit))
-    }
-
-    /// Accepts a request and sends it. False when the bus was closed.
-    fn enter(
-        &self,
-        request: Request<'_>,
-        encoded: Encoded,
-        route: &T::Route,
-        permits: Option<Permits<'_>>,
-    ) -> bool {
-        let Request { topic, envelope, options, completion, awaited } = request;
-        let bytes = encoded.bytes().clone();
-        let entry = Entry::new(
-            topic.clone(),
-            encoded,
-            completion,
-            permits.is_some(),
-            self.retry_for(topic, envelope, options),
-        );
-        match self.ledger.accept(entry, permits) {
-            Accepted::Refused => return false,
-            Accepted::Wait => {}
-            Accepted::Send(id) => {
-                let entry = InFlight::new(self.ledger.clone(), id);
-                self.transport.send(route, Outgoing::new(entry, bytes, envelope, options, awaited));
-            }
-        }
-        true
     }
 
     fn retry_for(

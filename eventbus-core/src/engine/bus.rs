@@ -31,7 +31,7 @@ use crate::{
     subscription::{Counters, Shared},
 };
 
-type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 pub(super) const OPEN: u8 = 0;
 pub(super) const CLOSING: u8 = 1;
@@ -47,7 +47,8 @@ pub(super) struct Inner<T: Transport> {
     pub(super) transport: T,
     pub(super) ledger: Arc<Ledger>,
     pub(super) capabilities: Capabilities,
-    routes: RwLock<HashMap<Topic, T::Route>>,
+    /// Looked at by every publish, so with a cheaper hash than the standard one.
+    routes: RwLock<HashMap<Topic, T::Route, foldhash::fast::RandomState>>,
     pub(super) lifecycle: AtomicU8,
     pub(super) subscriptions: Mutex<Vec<Weak<Shared>>>,
     pub(super) counters: Arc<Counters>,
@@ -120,9 +121,12 @@ impl<T: Transport> Inner<T> {
         self.error(ErrorKind::Closed, "the bus is closed; connect a new one")
     }
 
-    pub(super) async fn route(&self, topic: &Topic) -> Result<T::Route, Error> {
-        let known = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(topic).cloned();
-        if let Some(route) = known {
+    pub(super) fn known_route(&self, topic: &Topic) -> Option<T::Route> {
+        self.routes.read().unwrap_or_else(PoisonError::into_inner).get(topic).cloned()
+    }
+
+    pub(super) async fn find_route(&self, topic: &Topic) -> Result<T::Route, Error> {
+        if let Some(route) = self.known_route(topic) {
             return Ok(route);
         }
         let route = self.transport.resolve(topic).await?;
@@ -138,7 +142,7 @@ impl<T: Transport> Inner<T> {
     /// Sends an entry of the retry queue again.
     async fn resend(self: Arc<Self>, entry: Resend) {
         let in_flight = InFlight::new(self.ledger.clone(), entry.id);
-        match self.route(&entry.topic).await {
+        match self.find_route(&entry.topic).await {
             // It may have timed out meanwhile.
             Ok(_) if !self.ledger.is_pending(entry.id) => {}
             Ok(route) => {

@@ -2,16 +2,18 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use super::{
     FailureHandler,
+    accept::Room,
+    capacity::{Capacity, Waiter},
     failures::{Failures, Held},
     lanes::Lanes,
     table::{Entry, Table},
@@ -23,8 +25,6 @@ pub(super) type ForgetRoute = Box<dyn Fn(&Topic) + Send + Sync>;
 
 pub(crate) struct Ledger {
     pub(super) config: BusConfig,
-    count: Semaphore,
-    bytes: Semaphore,
     book: Mutex<Book>,
     /// Notified when a flush may be over.
     pub(super) flushed: Notify,
@@ -44,43 +44,63 @@ pub(crate) struct Ledger {
 
 /// All that is guarded by the one lock of the publish path.
 pub(super) struct Book {
+    pub(super) capacity: Capacity,
     pub(super) table: Table,
     pub(super) lanes: Lanes,
     pub(super) stats: Stats,
 }
 
-/// What an accepted entry is to do next.
+/// What becomes of an entry that asks to be accepted.
 pub(super) enum Accepted {
     Send(EntryId),
     /// It waits in the retry queue behind its predecessors.
     Wait,
-    /// The bus has been closed.
+    /// There is no room in the window.
+    Full(Entry),
+    /// The bus is closed.
     Refused,
 }
 
-/// Permits of the window, held until the entry is accepted.
-pub(super) struct Permits<'a> {
+/// A place in the queue for room. Given up early, it leaves nothing behind.
+pub(super) struct Queued<'a> {
     ledger: &'a Ledger,
     bytes: usize,
+    /// `None` once its room is an entry's.
+    waiter: Option<Arc<Waiter>>,
 }
 
-impl Drop for Permits<'_> {
+impl Queued<'_> {
+    /// Waits for the room; false when the bus was closed.
+    pub(super) async fn granted(&self) -> bool {
+        match &self.waiter {
+            Some(waiter) => waiter.granted().await,
+            None => false,
+        }
+    }
+}
+
+impl Drop for Queued<'_> {
     fn drop(&mut self) {
-        self.ledger.release(1, self.bytes);
+        let Some(waiter) = self.waiter.take() else { return };
+        let woken = {
+            let mut book = self.ledger.lock();
+            book.capacity.cancel(&waiter, self.bytes);
+            book.capacity.grant()
+        };
+        woken.wake();
     }
 }
 
 impl Ledger {
     pub(super) fn new(config: BusConfig, on_failure: Option<FailureHandler>) -> Self {
         Self {
-            count: Semaphore::new(config.max_in_flight),
-            bytes: Semaphore::new(config.max_in_flight_bytes),
-            config,
             book: Mutex::new(Book {
+                capacity: Capacity::new(config.max_in_flight, config.max_in_flight_bytes),
                 table: Table::new(),
                 lanes: Lanes::default(),
                 stats: Stats::default(),
             }),
+            config,
             flushed: Notify::new(),
             timer: Notify::new(),
             failures: Failures::new(on_failure),
@@ -116,41 +136,48 @@ impl Ledger {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Room in the window, if there is some now and nobody waits for it.
-    pub(super) fn try_acquire(&self, bytes: usize) -> Option<Permits<'_>> {
-        let count = self.count.try_acquire().ok()?;
-        let room = self.bytes.try_acquire_many(as_permits(bytes)).ok()?;
-        count.forget();
-        room.forget();
-        Some(Permits { ledger: self, bytes })
-    }
-
-    /// Waits for room in the window, first come first served. `None` when closed.
-    pub(super) async fn acquire(&self, bytes: usize) -> Option<Permits<'_>> {
-        let count = self.count.acquire().await.ok()?;
-        let room = self.bytes.acquire_many(as_permits(bytes)).await.ok()?;
-        count.forget();
-        room.forget();
-        Some(Permits { ledger: self, bytes })
+    /// Queues for room in the window; `None` when closed.
+    pub(super) fn queue(&self, bytes: usize) -> Option<Queued<'_>> {
+        let (waiter, woken) = {
+            let mut book = self.lock();
+            if book.capacity.is_closed() {
+                return None;
+            }
+            let waiter = book.capacity.queue(bytes);
+            // Room may have come since none was found.
+            (waiter, book.capacity.grant())
+        };
+        woken.wake();
+        Some(Queued { ledger: self, bytes, waiter: Some(waiter) })
     }
 
     /// Refuses all who wait for room, and all who come.
     pub(super) fn close_window(&self) {
-        self.count.close();
-        self.bytes.close();
+        let woken = self.lock().capacity.close();
+        woken.wake();
     }
 
-    /// Enters an envelope. From here on it gets a verdict.
-    pub(super) fn accept(&self, mut entry: Entry, permits: Option<Permits<'_>>) -> Accepted {
+    /// Enters an envelope. Once accepted it gets a verdict.
+    pub(super) fn accept(
+        &self,
+        mut entry: Entry,
+        room: Room,
+        queued: Option<Queued<'_>>,
+    ) -> Accepted {
         let len = entry.len();
-        let mut retry = entry.retry.take();
         let mut guard = self.lock();
         let book = &mut *guard;
         if book.table.sealed {
             return Accepted::Refused;
         }
-        // From here on the entry holds them.
-        std::mem::forget(permits);
+        match queued {
+            // The entry holds the room from here on.
+            Some(mut queued) => drop(queued.waiter.take()),
+            None if room == Room::Beyond || book.capacity.try_take(len) => {}
+            None if book.capacity.is_closed() => return Accepted::Refused,
+            None => return Accepted::Full(entry),
+        }
+        let mut retry = entry.retry.take();
         let stats = &mut book.stats;
         stats.published += 1;
         stats.in_flight += 1;
@@ -208,32 +235,18 @@ impl Ledger {
 
     /// A failed entry is done with: reported, or handled.
     pub(super) fn release_failed(&self, held: Held) {
-        let flushed = {
+        let (flushed, woken) = {
             let mut book = self.lock();
             book.stats.in_flight -= 1;
             book.stats.in_flight_bytes -= held.bytes;
-            book.table.finish(held.epoch)
+            if held.windowed {
+                book.capacity.give_back(held.bytes);
+            }
+            (book.table.finish(held.epoch), book.capacity.grant())
         };
-        if held.windowed {
-            self.release(1, held.bytes);
-        }
+        woken.wake();
         if flushed {
             self.flushed.notify_waiters();
         }
     }
-
-    /// Gives permits back to the window.
-    pub(super) fn release(&self, count: usize, bytes: usize) {
-        if count > 0 {
-            self.count.add_permits(count);
-        }
-        if bytes > 0 {
-            self.bytes.add_permits(bytes);
-        }
-    }
-}
-
-fn as_permits(bytes: usize) -> u32 {
-    // At most `max_envelope_bytes`, which is less than 4 GiB.
-    u32::try_from(bytes).unwrap_or(u32::MAX)
 }

@@ -23,8 +23,6 @@ pub(super) struct Done {
 #[derive(Default)]
 struct Round {
     taken: usize,
-    count: usize,
-    bytes: usize,
     flushed: bool,
 }
 
@@ -40,14 +38,15 @@ impl Ledger {
         let mut done = Vec::new();
         loop {
             let mut round = Round::default();
-            {
+            let woken = {
                 let mut book = self.lock();
                 for (id, verdict) in verdicts.by_ref().take(most) {
                     round.taken += 1;
                     self.settle(&mut book, id, verdict, &mut round, &mut done);
                 }
-            }
-            self.release(round.count, round.bytes);
+                book.capacity.grant()
+            };
+            woken.wake();
             if round.flushed {
                 self.flushed.notify_waiters();
             }
@@ -84,8 +83,7 @@ impl Ledger {
             book.stats.in_flight_bytes -= len;
             round.flushed |= book.table.finish(entry.epoch());
             if entry.windowed {
-                round.count += 1;
-                round.bytes += len;
+                book.capacity.give_back(len);
             }
             if matches!(entry.completion, Completion::Detached) {
                 return;

@@ -147,7 +147,7 @@ impl Shared {
 
     /// No more messages; what was handed out stays settleable.
     pub(crate) fn stop(&self) {
-        if !self.stopped.swap(true, Ordering::AcqRel) {
+        if !self.stopped.swap(true, Ordering::SeqCst) {
             if let Some(source) = &mut *self.lock() {
                 source.stop();
             }
@@ -201,7 +201,9 @@ impl Shared {
     }
 
     pub(crate) fn release(&self) {
-        if self.held.fetch_sub(1, Ordering::AcqRel) == 1 {
+        // Only who has stopped the subscription waits for this. Sequentially consistent, so
+        // that either this sees that it is stopped, or who waits sees that nothing is held.
+        if self.held.fetch_sub(1, Ordering::SeqCst) == 1 && self.stopped.load(Ordering::SeqCst) {
             self.released.notify_waiters();
         }
     }
@@ -214,7 +216,7 @@ impl Shared {
             released.as_mut().enable();
             let expiry = Duration::from_nanos(self.last_expiry.load(Ordering::Acquire));
             let until = deadline.min(self.opened + expiry);
-            if self.held.load(Ordering::Acquire) == 0 || now() >= until {
+            if self.held.load(Ordering::SeqCst) == 0 || now() >= until {
                 return;
             }
             let moved = poll_fn(|cx| match self.poll_moving(cx) {

@@ -17,6 +17,7 @@ impl State {
         member: u32,
         cx: &mut Context<'_>,
         now: Instant,
+        patient: bool,
         wakes: &mut Wakes,
     ) -> Next {
         self.expire(now, wakes);
@@ -30,17 +31,25 @@ impl State {
             return Next::Wait(alarm);
         }
         // Matched by reference: messages are not small, and moving one costs.
-        let next = self.find(member, now, wakes);
+        let mut next = self.find(member, now, wakes);
+        if next.is_nothing() {
+            if patient && self.topics.is_drained() {
+                return Next::Soon;
+            }
+            if self.await_more() {
+                next = self.find(member, now, wakes);
+            }
+        }
         match &next {
             Next::Message(incoming) => {
                 self.members.attend(member, wakes);
-                if self.members.any_waiting() && self.has_message(now) {
+                if self.members.any_waiting() && (self.has_message(now) || self.await_more()) {
                     self.members.wake_for_message(wakes);
                 }
                 self.members.set_alarms(incoming.expires, wakes);
             }
             Next::Truncated(_) => self.members.attend(member, wakes),
-            Next::Wait(_) => {
+            Next::Soon | Next::Wait(_) => {
                 let alarm = self.next_event();
                 self.members.park(member, cx.waker(), alarm, wakes);
                 return Next::Wait(alarm);
@@ -61,6 +70,11 @@ impl State {
         self.entries.next_due().is_some_and(|(due, _)| due <= now)
             || self.keys.as_ref().is_some_and(super::keys::Keys::any_ready)
             || (self.topics.any_new() && self.takes_new())
+    }
+
+    /// The topics tell from now on when there is more; true when there is already.
+    fn await_more(&mut self) -> bool {
+        self.topics.await_more() && self.takes_new()
     }
 
     /// Something for `member`, or `NOTHING`.

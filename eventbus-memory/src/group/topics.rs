@@ -11,8 +11,11 @@ use crate::log::{Fetched, Log, Record};
 #[derive(Default)]
 pub(super) struct Topics {
     cursors: Vec<Cursor>,
-    /// Topics that may have something to fetch, each at most once.
+    /// Topics that have something to fetch, each at most once.
     ready: VecDeque<u32>,
+    /// The topic that was read to its end last. It is looked at again before its log is asked
+    /// to tell when there is more: telling costs publishers more than looking costs here.
+    drained: Option<u32>,
     /// Records of one topic that were fetched and not handed out, from `chunk_from` on.
     chunk: VecDeque<Record>,
     chunk_topic: u32,
@@ -24,6 +27,7 @@ struct Cursor {
     reader: usize,
     /// The next offset to fetch.
     next: u64,
+    /// It is among the ready or the drained; otherwise its log tells when there is more.
     queued: bool,
 }
 
@@ -64,6 +68,29 @@ impl Topics {
     }
 
     pub(super) fn any_new(&self) -> bool {
+        let more = |topic: u32| {
+            let cursor = &self.cursors[topic as usize];
+            cursor.next < cursor.log.bounds().1
+        };
+        !self.chunk.is_empty() || !self.ready.is_empty() || self.drained.is_some_and(more)
+    }
+
+    /// Whether a topic was read to its end that does not tell yet when there is more.
+    pub(super) fn is_drained(&self) -> bool {
+        self.drained.is_some()
+    }
+
+    /// Sees to it that each topic without anything new tells when there is. True when there
+    /// is something new already.
+    pub(super) fn await_more(&mut self) -> bool {
+        if let Some(topic) = self.drained.take() {
+            let cursor = &mut self.cursors[topic as usize];
+            if cursor.log.await_more(cursor.reader, cursor.next) {
+                cursor.queued = false;
+            } else {
+                self.ready.push_back(topic);
+            }
+        }
         !self.chunk.is_empty() || !self.ready.is_empty()
     }
 
@@ -80,28 +107,30 @@ impl Topics {
                 }
                 return New::Record(topic, offset, record);
             }
-            let Some(topic) = self.ready.pop_front() else {
+            let Some(topic) = self.ready.pop_front().or_else(|| self.drained.take()) else {
                 return New::Nothing;
             };
             let cursor = &mut self.cursors[topic as usize];
-            match cursor.log.fetch(cursor.reader, cursor.next, &mut self.chunk) {
+            let from = cursor.next;
+            let (count, more) = match cursor.log.fetch(from, &mut self.chunk) {
                 Fetched::Overtaken => {
                     self.ready.push_front(topic);
                     return New::Overtaken(topic);
                 }
-                Fetched::Some(count) => {
-                    self.chunk_topic = topic;
-                    self.chunk_from = cursor.next;
-                    cursor.next += count;
-                    self.ready.push_back(topic);
-                }
-                Fetched::All(count) => {
-                    self.chunk_topic = topic;
-                    self.chunk_from = cursor.next;
-                    cursor.next += count;
-                    cursor.queued = false;
-                }
+                Fetched::Some(count) => (count, true),
+                Fetched::All(count) => (count, false),
+            };
+            cursor.next += count;
+            if more {
+                self.ready.push_back(topic);
+            } else {
+                self.await_more();
+                self.drained = Some(topic);
             }
+            if count == 0 && !more && self.ready.is_empty() {
+                return New::Nothing;
+            }
+            (self.chunk_topic, self.chunk_from) = (topic, from);
         }
     }
 
