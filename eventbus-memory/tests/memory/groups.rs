@@ -1,8 +1,18 @@
 //! Who gets which messages.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Wake},
+    time::Duration,
+};
 
-use eventbus_core::{ErrorKind, Ordering, SubscribeOptions, Topic};
+use eventbus_core::{ErrorKind, Ordering, SubscribeOptions, Subscription, Topic};
 
 use crate::support::{connect, next, now, number, publish, subscribe, take};
 
@@ -169,4 +179,51 @@ async fn a_native_group_has_one_filter() {
     let error = bus.subscribe(&"groups.*".parse().unwrap(), options()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::GroupConflict);
     assert!(error.to_string().contains("filter is groups.one and not groups.*"), "{error}");
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+/// Polls until it waits; how often its task has been woken since is told by what is given.
+fn wait(subscription: &mut Subscription) -> Arc<Wakes> {
+    let wakes = Arc::new(Wakes::default());
+    let waker = wakes.clone().into();
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        wakes.0.store(0, SeqCst);
+        assert!(pin!(subscription.next()).poll(&mut cx).is_pending());
+        if wakes.0.load(SeqCst) == 0 {
+            return wakes;
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_waits_is_woken_though_those_woken_before_are_busy() {
+    let bus = connect("memory://").await;
+    let options = || SubscribeOptions::group("g");
+    let mut reading = subscribe(&bus, "groups.one", options()).await;
+    let mut members = Vec::new();
+    for _ in 0..5 {
+        members.push(subscribe(&bus, "groups.one", options()).await);
+    }
+    // What it holds expires before anything later, so that nobody is woken to set its alarm.
+    publish(&bus, &TOPIC, 0).await;
+    let _held = next(&mut reading).await;
+    let wakes: Vec<_> = members.iter_mut().map(wait).collect();
+    let woken = || wakes.iter().filter(|wakes| wakes.0.load(SeqCst) > 0).count();
+    publish(&bus, &TOPIC, 1).await;
+    let first = woken();
+    assert!(first > 0 && first < members.len(), "{first}");
+    // Another was faster, and none of the woken asks again.
+    let _held = next(&mut reading).await;
+    assert_eq!(woken(), first);
+    publish(&bus, &TOPIC, 2).await;
+    assert!(woken() > first, "a message is there, and a member waits for it");
 }
