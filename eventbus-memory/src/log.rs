@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use crossbeam_utils::CachePadded;
 use eventbus_core::Topic;
 
 use crate::{MemoryConfig, duplicates::Duplicates, few::Few, group::Group, testing::Watch};
@@ -75,8 +76,9 @@ pub(crate) struct Log {
     pub(crate) topic: Topic,
     retention: usize,
     watch: Arc<Watch>,
-    /// The lowest retained offset, readable without the lock.
-    first: AtomicU64,
+    /// The lowest retained offset, readable without the lock. Groups look at it for each
+    /// message, so it is kept apart from what publishers write.
+    first: CachePadded<AtomicU64>,
     state: Mutex<State>,
 }
 
@@ -104,7 +106,7 @@ impl Log {
             topic,
             retention: config.retention_bytes,
             watch,
-            first: AtomicU64::new(0),
+            first: CachePadded::new(AtomicU64::new(0)),
             state: Mutex::new(State {
                 first: 0,
                 bytes: 0,

@@ -174,9 +174,16 @@ impl Model {
     fn poll(&mut self, member: usize) {
         let woken = self.members[member].woken.clone();
         let Some(source) = &mut self.members[member].source else { return };
-        woken.0.store(false, SeqCst);
-        let waker = Waker::from(woken);
-        let polled = source.poll_next(&mut Context::from_waker(&waker));
+        let waker = Waker::from(woken.clone());
+        let mut polled = Poll::Pending;
+        // A source may let others run before it looks again, once.
+        for _ in 0..2 {
+            woken.0.store(false, SeqCst);
+            polled = source.poll_next(&mut Context::from_waker(&waker));
+            if polled.is_ready() || !woken.0.load(SeqCst) {
+                break;
+            }
+        }
         self.members[member].parked = polled.is_pending();
         match polled {
             Poll::Ready(Some(Ok(incoming))) => self.delivered(member, &incoming),

@@ -36,7 +36,8 @@ impl State {
             if patient && self.topics.is_drained() {
                 return Next::Soon;
             }
-            if self.await_more() {
+            // All that is there may be behind keys whose turn it is not.
+            while next.is_nothing() && self.await_more() {
                 next = self.find(member, now, wakes);
             }
         }
@@ -171,7 +172,7 @@ impl State {
             return Next::NOTHING;
         };
         let mut incoming = Incoming::new(
-            self.topics.log(entry.topic).topic.clone(),
+            self.topics.name(entry.topic).clone(),
             Content::Encoded(record.encoded),
             entry.offset,
             Token(self.entries.token(slot)),
@@ -218,7 +219,7 @@ impl State {
             lost += 1;
             self.remove(slot, wakes);
         }
-        Next::Truncated(error::truncated(&self.topics.log(topic).topic, lost, first))
+        Next::Truncated(error::truncated(self.topics.name(topic), lost, first))
     }
 
     /// Takes an entry out for good, which frees its key.

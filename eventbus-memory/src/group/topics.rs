@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use eventbus_core::Topic;
+
 use super::Group;
 use crate::log::{Fetched, Log, Record};
 
@@ -13,8 +15,8 @@ pub(super) struct Topics {
     cursors: Vec<Cursor>,
     /// Topics that have something to fetch, each at most once.
     ready: VecDeque<u32>,
-    /// The topic that was read to its end last. It is looked at again before its log is asked
-    /// to tell when there is more: telling costs publishers more than looking costs here.
+    /// The topic that was read to its end last, until [`await_more`](Self::await_more) looks
+    /// at it again: telling when there is more costs publishers more than looking costs here.
     drained: Option<u32>,
     /// Records of one topic that were fetched and not handed out, from `chunk_from` on.
     chunk: VecDeque<Record>,
@@ -23,6 +25,8 @@ pub(super) struct Topics {
 }
 
 struct Cursor {
+    /// That of the log, but not next to what publishers write.
+    topic: Topic,
     log: Arc<Log>,
     reader: usize,
     /// The next offset to fetch.
@@ -43,7 +47,7 @@ impl Topics {
     pub(super) fn attach(&mut self, group: Weak<Group>, log: Arc<Log>, next: u64) {
         let topic = self.cursors.len() as u32;
         let (reader, queued) = log.attach(group, topic, next);
-        self.cursors.push(Cursor { log, reader, next, queued });
+        self.cursors.push(Cursor { topic: log.topic.clone(), log, reader, next, queued });
         if queued {
             self.ready.push_back(topic);
         }
@@ -57,6 +61,10 @@ impl Topics {
 
     pub(super) fn log(&self, topic: u32) -> &Arc<Log> {
         &self.cursors[topic as usize].log
+    }
+
+    pub(super) fn name(&self, topic: u32) -> &Topic {
+        &self.cursors[topic as usize].topic
     }
 
     /// There is something in `topic`.
@@ -107,7 +115,7 @@ impl Topics {
                 }
                 return New::Record(topic, offset, record);
             }
-            let Some(topic) = self.ready.pop_front().or_else(|| self.drained.take()) else {
+            let Some(topic) = self.ready.pop_front() else {
                 return New::Nothing;
             };
             let cursor = &mut self.cursors[topic as usize];
@@ -126,9 +134,6 @@ impl Topics {
             } else {
                 self.await_more();
                 self.drained = Some(topic);
-            }
-            if count == 0 && !more && self.ready.is_empty() {
-                return New::Nothing;
             }
             (self.chunk_topic, self.chunk_from) = (topic, from);
         }
