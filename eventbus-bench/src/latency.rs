@@ -3,11 +3,16 @@
 use std::{fmt, time::Duration};
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::timeline::Series;
 
 /// Latencies, kept in nanoseconds with three significant digits.
 #[derive(Debug, Clone)]
-pub(crate) struct Latencies(Histogram<u64>);
+pub(crate) struct Latencies {
+    histogram: Histogram<u64>,
+    series: Series,
+}
 
 impl Latencies {
     const LONGEST: Duration = Duration::from_secs(3600);
@@ -15,7 +20,8 @@ impl Latencies {
     pub(crate) fn new() -> Self {
         let longest = Self::LONGEST.as_nanos() as u64;
         let histogram = Histogram::new_with_bounds(1, longest, 3);
-        Self(histogram.expect("the bounds are constants that fit"))
+        let histogram = histogram.expect("the bounds are constants that fit");
+        Self { histogram, series: Series::new() }
     }
 
     pub(crate) fn record(&mut self, latency: Duration) {
@@ -23,31 +29,42 @@ impl Latencies {
     }
 
     pub(crate) fn record_nanos(&mut self, nanos: u64) {
-        self.0.saturating_record(nanos);
+        self.histogram.saturating_record(nanos);
+    }
+
+    /// Records a latency that ends now, also for the plot over time.
+    pub(crate) fn record_now(&mut self, latency: Duration) {
+        self.record(latency);
+        self.series.add(latency.as_secs_f64() * 1e6);
+    }
+
+    pub(crate) fn series(&self) -> &Series {
+        &self.series
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
         // Same bounds, so this cannot fail.
-        let _ = self.0.add(&other.0);
+        let _ = self.histogram.add(&other.histogram);
+        self.series.join(&other.series);
     }
 
     /// `None` when nothing was recorded.
     pub(crate) fn quantiles(&self) -> Option<Quantiles> {
-        if self.0.is_empty() {
+        if self.histogram.is_empty() {
             return None;
         }
         let micros = |nanos: u64| (nanos as f64 / 100.0).round() / 10.0;
         Some(Quantiles {
-            p50: micros(self.0.value_at_quantile(0.5)),
-            p99: micros(self.0.value_at_quantile(0.99)),
-            p999: micros(self.0.value_at_quantile(0.999)),
-            max: micros(self.0.max()),
+            p50: micros(self.histogram.value_at_quantile(0.5)),
+            p99: micros(self.histogram.value_at_quantile(0.99)),
+            p999: micros(self.histogram.value_at_quantile(0.999)),
+            max: micros(self.histogram.max()),
         })
     }
 }
 
 /// The quantiles of a latency in microseconds, to a tenth.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Quantiles {
     /// The median.

@@ -17,6 +17,9 @@
 //! }
 //! ```
 //!
+//! [`measure`](measure()) does the same for the raw client of a backend and for the tools of
+//! the brokers' makers, and [`compare`] puts such measurements side by side.
+//!
 //! # What is measured, and what that costs
 //! - Throughput counts acknowledged messages, from the first publish until all have their
 //!   verdict. Making the envelopes is part of it.
@@ -33,17 +36,28 @@
 //! - Tasks and memory are sampled every 5 ms by a thread outside the runtime. The tasks of
 //!   the load itself are not counted.
 
+pub mod compare;
 mod consume;
+mod figures;
 mod latency;
 mod load;
+mod measure;
 mod process;
 mod publish;
+mod raw;
 mod report;
 mod run;
 mod seen;
 mod stamp;
+mod strategies;
+mod timeline;
+mod tools;
 
 pub use latency::Quantiles;
 pub use load::{Load, Mode};
+pub use measure::{Job, Measured, Sample, Strategy, Tool, measure};
+pub use raw::has_client;
 pub use report::Report;
 pub use run::run;
+pub use timeline::{Point, Timeline};
+pub use tools::{ToolError, is_there, variable, version};

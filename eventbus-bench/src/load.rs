@@ -3,12 +3,12 @@
 use std::{fmt, str::FromStr};
 
 use eventbus_core::{Error, ErrorKind, Topic};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::stamp::STAMP_BYTES;
 
 /// What the load does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Mode {
@@ -56,7 +56,7 @@ impl FromStr for Mode {
 }
 
 /// What load to put on a bus. [`Load::new`] gives one publisher and 64 keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Load {
     /// What the load does.
@@ -78,6 +78,7 @@ pub struct Load {
     /// Whether the order is checked.
     pub verify: bool,
     /// The topic; without one, a new name for each run.
+    #[serde(skip)]
     pub topic: Option<Topic>,
 }
 

@@ -9,6 +9,8 @@ use std::{
 
 use tokio::runtime::{Handle, RuntimeMetrics};
 
+use crate::timeline::Series;
+
 const INTERVAL: Duration = Duration::from_millis(5);
 
 /// Tasks and memory at one moment, or at their highest.
@@ -33,11 +35,33 @@ impl Usage {
     }
 }
 
+/// What the monitor saw.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    pub(crate) peak: Usage,
+    pub(crate) tasks: Series,
+    pub(crate) rss_bytes: Series,
+}
+
+impl Observed {
+    fn new() -> Self {
+        Self { peak: Usage::default(), tasks: Series::new(), rss_bytes: Series::new() }
+    }
+
+    fn note(&mut self, usage: Usage) {
+        self.peak = self.peak.highest(usage);
+        self.tasks.add(usage.tasks as f64);
+        if let Some(bytes) = usage.rss_bytes {
+            self.rss_bytes.add(bytes as f64);
+        }
+    }
+}
+
 /// A thread that samples the usage until it is asked for the highest.
 #[derive(Debug)]
 pub(crate) struct Monitor {
     stop: Sender<()>,
-    thread: JoinHandle<Usage>,
+    thread: JoinHandle<Observed>,
 }
 
 impl Monitor {
@@ -46,18 +70,20 @@ impl Monitor {
         let (stop, stopped) = channel();
         let thread =
             std::thread::Builder::new().name("bench-monitor".to_owned()).spawn(move || {
-                let mut peak = Usage::of(&runtime);
+                let mut observed = Observed::new();
+                observed.note(Usage::of(&runtime));
                 while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                    peak = peak.highest(Usage::of(&runtime));
+                    observed.note(Usage::of(&runtime));
                 }
-                peak.highest(Usage::of(&runtime))
+                observed.note(Usage::of(&runtime));
+                observed
             })?;
         Ok(Self { stop, thread })
     }
 
-    pub(crate) fn finish(self) -> Usage {
+    pub(crate) fn finish(self) -> Observed {
         drop(self.stop);
-        self.thread.join().unwrap_or_default()
+        self.thread.join().unwrap_or_else(|_| Observed::new())
     }
 }
 
@@ -85,7 +111,7 @@ mod tests {
         let before = Usage::now().tasks;
         let monitor = Monitor::start().unwrap();
         let tasks: Vec<_> = (0..50).map(|_| tokio::spawn(std::future::pending::<()>())).collect();
-        assert!(monitor.finish().tasks >= before + 50);
+        assert!(monitor.finish().peak.tasks >= before + 50);
         tasks.iter().for_each(tokio::task::JoinHandle::abort);
     }
 

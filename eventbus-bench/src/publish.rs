@@ -79,7 +79,7 @@ impl Publisher {
             match self.bus.publish_with_receipt(&self.topic, envelope).await {
                 Ok(receipt) => {
                     if receipt.await.is_ok() {
-                        self.ack.record(started.elapsed());
+                        self.ack.record_now(started.elapsed());
                     }
                 }
                 Err(error) => give_up(error.into())?,
@@ -98,7 +98,7 @@ impl Publisher {
             let count = batch.len();
             let started = Instant::now();
             match self.bus.publish_batch(&self.topic, batch).await {
-                Ok(_) => self.ack.record(started.elapsed()),
+                Ok(_) => self.ack.record_now(started.elapsed()),
                 Err(error) if error.receipts().is_empty() => {
                     if let Some(first) = error.into_failures().into_iter().next() {
                         give_up(first.error.into())?;
@@ -119,7 +119,7 @@ async fn sample(
     mut receipt: PendingReceipt,
 ) {
     match (&mut receipt).now_or_never() {
-        Some(Ok(_)) => ack.record(started.elapsed()),
+        Some(Ok(_)) => ack.record_now(started.elapsed()),
         Some(Err(_)) => {}
         None => {
             // Full, it is not timed, and dropped it stays in flight.
@@ -152,7 +152,7 @@ pub(crate) async fn time_receipts(mut samples: mpsc::Receiver<Sample>) -> Latenc
         tokio::select! {
             Some(latency) = waiting.next(), if !waiting.is_empty() => {
                 if let Some(latency) = latency {
-                    latencies.record(latency);
+                    latencies.record_now(latency);
                 }
             }
             sample = samples.recv(), if open => match sample {

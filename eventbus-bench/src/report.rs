@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::{Mode, Quantiles};
+use crate::{Mode, Quantiles, Timeline};
 
 /// One row of figures. As JSON the names are those of the fields; figures that a run does
 /// not have are `null`. `Display` shows the same for reading.
@@ -49,6 +49,9 @@ pub struct Report {
     pub peak_rss_bytes: Option<u64>,
     /// First deliveries that came after a later message of the same key and publisher.
     pub order_violations: Option<u64>,
+    /// How the run went over time; not part of the row in JSON.
+    #[serde(skip)]
+    pub timeline: Timeline,
 }
 
 impl fmt::Display for Report {

@@ -16,6 +16,7 @@ use tokio::{
 use crate::{
     Load, Mode, Report,
     consume::Reader,
+    figures::Figures,
     latency::Latencies,
     process::{Monitor, Usage},
     publish::{Publisher, Sample, sample_channel, time_receipts},
@@ -139,7 +140,7 @@ impl Run {
             Some(reader) => Some(reader.join().await??),
             None => None,
         };
-        let peak = monitor.finish();
+        let observed = monitor.finish();
         let (order_violations, e2e) = match reader {
             Some(reader) => (Some(reader.seen.violations()), Some(reader.e2e)),
             None if self.load.checks_order() => {
@@ -154,8 +155,10 @@ impl Run {
             accept,
             ack,
             e2e: e2e.unwrap_or_else(Latencies::new),
+            started,
             idle,
-            peak: self.own_removed(peak, own),
+            observed,
+            own_tasks: self.before + own,
             order_violations: order_violations.filter(|_| self.load.checks_order()),
         })
     }
@@ -181,7 +184,7 @@ impl Run {
         let started = Instant::now();
         let _ = go.send(true);
         let reader = reading.join().await??;
-        let peak = monitor.finish();
+        let observed = monitor.finish();
         Ok(Figures {
             acked: reader.settled,
             failed: self.load.messages - reader.settled,
@@ -189,8 +192,10 @@ impl Run {
             accept: Latencies::new(),
             ack: reader.settle,
             e2e: Latencies::new(),
+            started,
             idle,
-            peak: self.own_removed(peak, 1),
+            observed,
+            own_tasks: self.before + 1,
             order_violations: self.load.checks_order().then(|| reader.seen.violations()),
         })
     }
@@ -300,46 +305,4 @@ fn no_thread(error: std::io::Error) -> Error {
 
 fn quiet() -> Progress {
     Arc::new(|_| {})
-}
-
-struct Figures {
-    acked: u64,
-    failed: u64,
-    elapsed: Duration,
-    accept: Latencies,
-    ack: Latencies,
-    e2e: Latencies,
-    idle: Usage,
-    peak: Usage,
-    order_violations: Option<u64>,
-}
-
-impl Figures {
-    fn into_report(self, backend: &str, load: &Load, leaked_tasks: usize) -> Report {
-        let elapsed_s = self.elapsed.as_secs_f64();
-        // To a tenth: more digits would only look exact.
-        // More digits would only look exact.
-        let per_second = |amount: f64| (amount / elapsed_s.max(1e-9) * 10.0).round() / 10.0;
-        let acked = self.acked as f64;
-        Report {
-            backend: backend.to_owned(),
-            mode: load.mode,
-            messages: load.messages,
-            size: load.size,
-            acked: self.acked,
-            failed: self.failed,
-            elapsed_s: (elapsed_s * 1e6).round() / 1e6,
-            msgs_per_s: per_second(acked),
-            mb_per_s: per_second(acked * load.size as f64 / 1e6),
-            accept_us: self.accept.quantiles(),
-            ack_us: self.ack.quantiles(),
-            e2e_us: self.e2e.quantiles(),
-            idle_tasks: self.idle.tasks,
-            peak_tasks: self.peak.tasks,
-            leaked_tasks,
-            idle_rss_bytes: self.idle.rss_bytes,
-            peak_rss_bytes: self.peak.rss_bytes,
-            order_violations: self.order_violations,
-        }
-    }
 }

@@ -134,7 +134,7 @@ pub(crate) fn last_of_lanes(load: &Load) -> Vec<Option<u64>> {
 }
 
 /// Bytes that do not compress well, as real payloads do not compress to nothing.
-fn filler(size: usize) -> Vec<u8> {
+pub(crate) fn filler(size: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     std::iter::repeat_with(|| {
         state ^= state << 13;

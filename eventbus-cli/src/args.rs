@@ -3,7 +3,10 @@
 use clap::{Args, Parser, Subcommand};
 
 #[cfg(feature = "bench")]
-use crate::bench::BenchArgs;
+use crate::{
+    bench::BenchArgs,
+    compare::{CompareArgs, OneArgs},
+};
 use crate::{
     demo::DemoArgs, info::InfoArgs, publish::PubArgs, replay::RunArgs, subscribe::SubArgs,
 };
@@ -44,20 +47,26 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The bus: `memory://` lives in this process; parameters follow `?`, such as
-    /// `memory://?max_in_flight=1000&ack_timeout=2s`.
+    /// `memory://?max_in_flight=1000&ack_timeout=2s` [default: memory://]
     #[arg(
         long,
         global = true,
         help_heading = HEADING,
         value_name = "URL",
         env = "EVENTBUS_URL",
-        hide_env_values = true,
-        default_value = "memory://"
+        hide_env_values = true
     )]
-    pub(crate) url: String,
+    url: Option<String>,
     /// Print JSON for programs instead of text.
     #[arg(long, global = true, help_heading = HEADING)]
     pub(crate) json: bool,
+}
+
+impl Global {
+    /// The URL of the bus.
+    pub(crate) fn url(&self) -> &str {
+        self.url.as_deref().unwrap_or("memory://")
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -75,6 +84,13 @@ pub(crate) enum Command {
     /// Measure throughput, latencies, tasks and memory.
     #[cfg(feature = "bench")]
     Bench(BenchArgs),
+    /// Measure the backends side by side, with their raw clients and the brokers' own tools.
+    #[cfg(feature = "bench")]
+    Compare(CompareArgs),
+    /// Measure one job of `compare`.
+    #[cfg(feature = "bench")]
+    #[command(hide = true)]
+    CompareOne(OneArgs),
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ impl BenchArgs {
 
 pub(crate) async fn run(global: &Global, args: &BenchArgs) -> Result<Exit, Failure> {
     let load = args.load();
-    let mut target = Target::new(&global.url)?;
+    let mut target = Target::new(global.url())?;
     if load.mode == Mode::Consume {
         target = target.keeping(load.stored_bytes());
     }

@@ -38,7 +38,7 @@ when a promise was broken.";
 pub(crate) struct DemoArgs {}
 
 pub(crate) async fn run(global: &Global, _: &DemoArgs) -> Result<Exit, Failure> {
-    let target = Target::new(&global.url)?;
+    let target = Target::new(global.url())?;
     let before = alive();
     let failures = Arc::new(AtomicU64::new(0));
     let shop = Shop::open(builder(&target, &failures), &target).await?;

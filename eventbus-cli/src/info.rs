@@ -25,7 +25,7 @@ The exit code is 3 when the broker cannot be reached.";
 pub(crate) struct InfoArgs {}
 
 pub(crate) async fn run(global: &Global, _: &InfoArgs) -> Result<Exit, Failure> {
-    let target = Target::new(&global.url)?;
+    let target = Target::new(global.url())?;
     let bus = eventbus::builder(&target.url).connect().await?;
     let (capabilities, health) = (bus.capabilities(), bus.health().await);
     bus.close().await?;

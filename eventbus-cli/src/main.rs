@@ -21,6 +21,8 @@ mod verdict;
 
 #[cfg(feature = "bench")]
 mod bench;
+#[cfg(feature = "bench")]
+mod compare;
 
 use std::{io, process::ExitCode};
 
@@ -64,6 +66,10 @@ async fn dispatch(cli: Cli, interrupt: &Interrupt) -> Result<Exit, Failure> {
         Command::Info(args) => interrupt.or(info::run(&global, &args)).await,
         #[cfg(feature = "bench")]
         Command::Bench(args) => interrupt.or(bench::run(&global, &args)).await,
+        #[cfg(feature = "bench")]
+        Command::Compare(args) => compare::run(&global, &args, interrupt).await,
+        #[cfg(feature = "bench")]
+        Command::CompareOne(args) => interrupt.or(compare::run_one(&args)).await,
     }
 }
 

@@ -5,7 +5,11 @@ use std::{fmt, io::IsTerminal};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// A bar of `total` steps on standard error, if that is a terminal.
-pub(crate) fn bar(total: u64, what: &'static str, json: bool) -> ProgressBar {
+pub(crate) fn bar(
+    total: u64,
+    what: impl Into<std::borrow::Cow<'static, str>>,
+    json: bool,
+) -> ProgressBar {
     if json || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

@@ -81,7 +81,7 @@ pub(crate) async fn run(
     args: PubArgs,
     interrupt: &Interrupt,
 ) -> Result<Exit, Failure> {
-    let target = Target::new(&global.url)?;
+    let target = Target::new(global.url())?;
     let failures = Arc::new(Failures::default());
     let handler = failures.clone();
     let builder = eventbus::builder(&target.url)

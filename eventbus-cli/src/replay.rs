@@ -62,7 +62,7 @@ pub(crate) struct RunArgs {
 }
 
 pub(crate) async fn run(global: &Global, args: &RunArgs) -> Result<Exit, Failure> {
-    let target = Target::new(&global.url)?;
+    let target = Target::new(global.url())?;
     let file = File::read(&args.file, args.topic.clone()).await?;
     let target = target.keeping(file.stored_bytes());
     let failures = Arc::new(Failures::default());

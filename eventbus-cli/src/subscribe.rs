@@ -59,7 +59,7 @@ pub(crate) async fn run(
     args: SubArgs,
     interrupt: &Interrupt,
 ) -> Result<Exit, Failure> {
-    let target = Target::new(&global.url)?;
+    let target = Target::new(global.url())?;
     let options = args.options()?;
     let bus = interrupt.or(async { Ok(eventbus::builder(&target.url).connect().await?) }).await?;
     let outcome = consume(&*bus, &args, options, global.json, &target, interrupt).await;

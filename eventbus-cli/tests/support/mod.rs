@@ -49,7 +49,14 @@ impl fmt::Display for Ended {
 /// The program, without what the environment of the tests would tell it.
 pub fn eventbus() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eventbus"));
-    for variable in ["EVENTBUS_URL", "EVENTBUS_LOG", "NO_COLOR", "CLICOLOR_FORCE"] {
+    for variable in [
+        "EVENTBUS_URL",
+        "EVENTBUS_NATS_URL",
+        "EVENTBUS_KAFKA_URL",
+        "EVENTBUS_LOG",
+        "NO_COLOR",
+        "CLICOLOR_FORCE",
+    ] {
         command.env_remove(variable);
     }
     command.stdin(Stdio::null());

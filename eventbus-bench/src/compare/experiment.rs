@@ -1,0 +1,152 @@
+//! Experiments: one thing varies, all else stays.
+
+use std::{fmt, str::FromStr};
+
+use eventbus_core::{Error, ErrorKind};
+use serde::{Deserialize, Serialize};
+
+use super::{Cell, Plan, Shape, Target};
+use crate::{Job, Load, Measured, Mode, Strategy};
+
+/// What varies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Experiment {
+    /// How acknowledgements are waited for, on NATS.
+    AckStrategies,
+    /// How many tasks publish at the same time.
+    Publishers,
+    /// The payload.
+    Payload,
+    /// Over how many keys the messages are spread.
+    Keys,
+    /// How many may be in flight.
+    Window,
+}
+
+impl Experiment {
+    /// All experiments.
+    pub const ALL: [Self; 5] =
+        [Self::AckStrategies, Self::Publishers, Self::Payload, Self::Keys, Self::Window];
+
+    /// The name, as written on a command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AckStrategies => "ack-strategies",
+            Self::Publishers => "publishers",
+            Self::Payload => "payload",
+            Self::Keys => "keys",
+            Self::Window => "window",
+        }
+    }
+
+    /// What the axis shows.
+    #[must_use]
+    pub const fn axis(self) -> &'static str {
+        match self {
+            Self::AckStrategies => "messages in the burst",
+            Self::Publishers => "tasks that publish",
+            Self::Payload => "bytes of payload",
+            Self::Keys => "keys",
+            Self::Window => "envelopes in flight at most",
+        }
+    }
+
+    /// The values of what varies.
+    #[must_use]
+    pub const fn values(self) -> &'static [u64] {
+        match self {
+            Self::AckStrategies => &[500, 2_000, 5_000, 10_000],
+            Self::Publishers => &[1, 4, 16],
+            Self::Payload => &[64, 256, 1_024, 4_096, 16_384, 65_536, 262_144],
+            Self::Keys => &[1, 10, 100, 1_000, 10_000, 100_000],
+            Self::Window => &[16, 64, 256, 1_024, 4_096, 16_384, 65_536],
+        }
+    }
+
+    /// The cells, each for one value, on each of the buses.
+    ///
+    /// # Errors
+    /// `InvalidConfig` when a URL is none, or the experiment has no bus to be made on.
+    pub fn plan(self, targets: &[Target], messages: u64, rounds: usize) -> Result<Plan, Error> {
+        let mut cells = Vec::new();
+        for &value in self.values() {
+            let mut jobs = Vec::new();
+            for target in targets {
+                jobs.extend(self.jobs(target, value, messages)?);
+            }
+            if jobs.is_empty() {
+                return Err(Error::new(
+                    ErrorKind::InvalidConfig,
+                    "this experiment is made on NATS; give a `nats://` URL",
+                ));
+            }
+            let shape = match self {
+                Self::AckStrategies => Shape::Burst(value),
+                _ => Shape::At(value),
+            };
+            cells.push(Cell { id: cells.len(), shape, jobs });
+        }
+        Ok(Plan { cells, rounds })
+    }
+
+    fn jobs(self, target: &Target, value: u64, messages: u64) -> Result<Vec<Job>, Error> {
+        const SIZE: usize = 256;
+        let count = usize::try_from(value).unwrap_or(usize::MAX);
+        let number = u32::try_from(value).unwrap_or(u32::MAX);
+        let load = Load::new(Mode::Async, messages, SIZE);
+        let load = match self {
+            Self::AckStrategies => Load::new(Mode::Async, value, SIZE),
+            Self::Publishers => load.publishers(number),
+            // About as many bytes as messages of the usual size have.
+            Self::Payload => {
+                let fitting = (messages * SIZE as u64 / value.max(1)).clamp(1_000, messages);
+                Load::new(Mode::Async, fitting, count)
+            }
+            Self::Keys => load.keys(number),
+            Self::Window => load,
+        };
+        let mut job = Job::new(&target.url, Measured::Bus, load)?;
+        job.name.clone_from(&target.name);
+        match self {
+            Self::Window => job.window = count,
+            Self::AckStrategies => return Ok(strategies(&job)),
+            _ => {}
+        }
+        Ok(vec![job])
+    }
+}
+
+/// Each way to wait, with room for the whole burst.
+fn strategies(job: &Job) -> Vec<Job> {
+    if job.backend != "nats" {
+        return Vec::new();
+    }
+    let measured = |strategy| match strategy {
+        Strategy::Engine => Measured::Bus,
+        other => Measured::Strategy(other),
+    };
+    let room = 10_000;
+    let ways = Strategy::ALL.into_iter();
+    ways.map(|way| Job { measured: measured(way), window: room, ..job.clone() }).collect()
+}
+
+impl fmt::Display for Experiment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Experiment {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|known| known.as_str() == name).ok_or_else(|| {
+            let message =
+                "an experiment is one of ack-strategies, publishers, payload, keys, window";
+            Error::new(ErrorKind::InvalidConfig, message).with_context("experiment", name)
+        })
+    }
+}

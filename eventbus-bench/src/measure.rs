@@ -1,0 +1,51 @@
+//! One measurement: of the bus, of a raw client, of a broker's own tool, or of one of the
+//! ways to wait for acknowledgements.
+
+mod job;
+mod place;
+mod sample;
+
+use eventbus_core::{Error, Registry};
+
+use crate::{Mode, raw, run, strategies, tools};
+pub use job::{Job, Measured, Strategy, Tool};
+pub(crate) use place::Place;
+pub use sample::Sample;
+
+/// Measures once what `job` says, in this process; tools are run as child processes. A place
+/// of its own at the broker is made before and removed afterwards.
+///
+/// Run it on a runtime, and best in a process, that does nothing else: tasks and memory are
+/// those of the whole process.
+///
+/// Cancelled, it leaves neither a task nor a child process behind, but what it made at the
+/// broker.
+///
+/// # Errors
+/// `InvalidConfig` for a job that makes no sense, `Unsupported` for what this build or the
+/// backend has no way to measure, those of [`run`](crate::run), and what is wrong with a tool.
+///
+/// # Panics
+/// Outside a Tokio runtime.
+pub async fn measure(job: &Job, registry: &Registry) -> Result<Sample, Error> {
+    job.load.validate()?;
+    let place = Place::make(job, registry).await?;
+    let sample = match job.measured {
+        Measured::Bus => through_the_bus(job, &place, registry).await,
+        Measured::Client => raw::measure(job, &place).await,
+        Measured::Tool(tool) => tools::measure(tool, job, &place).await,
+        Measured::Strategy(strategy) => strategies::measure(strategy, job, &place).await,
+    };
+    let removed = place.remove().await;
+    let sample = sample?;
+    removed.map(|()| sample)
+}
+
+async fn through_the_bus(job: &Job, place: &Place, registry: &Registry) -> Result<Sample, Error> {
+    let load = job.load.clone().consumer_window(job.window).topic(place.topic.clone());
+    let mut builder = registry.builder(&place.url).on_publish_failure(|_| {});
+    if job.load.mode != Mode::Consume {
+        builder = builder.max_in_flight(job.window);
+    }
+    Ok(run(&job.backend, &load, builder.connect(), |_| {}).await?.into())
+}

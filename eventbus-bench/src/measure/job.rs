@@ -1,0 +1,140 @@
+//! What to measure.
+
+use std::fmt;
+
+use eventbus_core::{BusConfig, BusUrl, Error};
+use serde::{Deserialize, Serialize};
+
+use crate::Load;
+
+/// Which of the ways to send the same messages is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Measured {
+    /// This event bus, through `Arc<dyn EventBus>`.
+    Bus,
+    /// The client library that the backend stands on, used directly and well.
+    Client,
+    /// A tool that the broker's makers measure with.
+    Tool(Tool),
+    /// A way to wait for acknowledgements, on the raw NATS client.
+    Strategy(Strategy),
+}
+
+/// A broker's own tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Tool {
+    /// `nats bench js`, found through `EVENTBUS_PEER_NATS_CLI`.
+    NatsBench,
+    /// `kafka-producer-perf-test` and `kafka-consumer-perf-test`, found through
+    /// `EVENTBUS_PEER_KAFKA_CP`.
+    KafkaPerf,
+}
+
+/// How the acknowledgements of asynchronous publishes are waited for. Only the last is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Strategy {
+    /// A task per message.
+    TaskPerMessage,
+    /// Each publish waits.
+    Synchronous,
+    /// All are waited for after every hundredth message.
+    EveryHundred,
+    /// One task gets them all through a channel.
+    SharedTask,
+    /// The engine of this bus.
+    Engine,
+}
+
+impl Strategy {
+    /// The strategies, from the worst to the one that is used.
+    pub const ALL: [Self; 5] = [
+        Self::TaskPerMessage,
+        Self::Synchronous,
+        Self::EveryHundred,
+        Self::SharedTask,
+        Self::Engine,
+    ];
+}
+
+/// One thing to measure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Job {
+    /// The backend, by its URL scheme.
+    pub backend: String,
+    /// Where it is. It may hold credentials.
+    pub url: String,
+    /// What to call the bus, if the backend does not tell it from others.
+    pub name: Option<String>,
+    /// The way to send the messages.
+    pub measured: Measured,
+    /// The messages.
+    pub load: Load,
+    /// How many may be in flight, or unsettled.
+    pub window: usize,
+    /// How many messages a tool sends or asks for at a time.
+    pub tool_batch: usize,
+}
+
+impl Job {
+    /// `load` on the bus at `url`, with the default window.
+    ///
+    /// # Errors
+    /// `InvalidConfig` when the URL is none.
+    pub fn new(url: &str, measured: Measured, load: Load) -> Result<Self, Error> {
+        let parsed: BusUrl = url.parse()?;
+        Ok(Self {
+            backend: parsed.scheme().to_owned(),
+            url: url.to_owned(),
+            name: None,
+            measured,
+            load,
+            window: BusConfig::default().max_in_flight,
+            tool_batch: 1000,
+        })
+    }
+
+    /// Who is measured, as shown in tables.
+    #[must_use]
+    pub fn party(&self) -> String {
+        match self.measured {
+            Measured::Bus => {
+                format!("eventbus {}", self.name.as_deref().unwrap_or(&self.backend))
+            }
+            Measured::Client => match self.backend.as_str() {
+                "nats" => "async-nats".to_owned(),
+                "kafka" => "rdkafka".to_owned(),
+                other => format!("{other} client"),
+            },
+            Measured::Tool(tool) => tool.to_string(),
+            Measured::Strategy(strategy) => strategy.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Tool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::NatsBench => "nats bench",
+            Self::KafkaPerf => "kafka perf-test",
+        })
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::TaskPerMessage => "a task per message",
+            Self::Synchronous => "synchronous",
+            Self::EveryHundred => "acks every 100",
+            Self::SharedTask => "one shared ack task",
+            Self::Engine => "eventbus",
+        })
+    }
+}

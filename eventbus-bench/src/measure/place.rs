@@ -1,0 +1,98 @@
+//! A place at a broker that one measurement has for itself.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::SystemTime,
+};
+
+use eventbus_core::{BusUrl, Error, ErrorKind, Registry, Topic};
+
+use super::{Job, Measured};
+use crate::Mode;
+
+/// A topic, and on NATS a stream, with a name that no other measurement has.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The bus, with what the place needs.
+    pub(crate) url: String,
+    pub(crate) topic: Topic,
+    /// `host:port`s, with credentials if there are any.
+    pub(crate) servers: String,
+    /// The name that makes it unique.
+    pub(crate) name: String,
+    backend: String,
+}
+
+impl Place {
+    pub(crate) async fn make(job: &Job, registry: &Registry) -> Result<Self, Error> {
+        let name = unique();
+        let parsed: BusUrl = job.url.parse()?;
+        let mut place = Self {
+            url: job.url.clone(),
+            topic: format!("bench.{name}").parse()?,
+            servers: parsed.authority().to_owned(),
+            name,
+            backend: job.backend.clone(),
+        };
+        place.arrange(job)?;
+        if job.measured != Measured::Bus && job.backend != "memory" {
+            let bus = registry.builder(&place.url).connect().await?;
+            let made = bus.ensure_topic(&place.topic).await;
+            bus.close().await?;
+            made?;
+        }
+        Ok(place)
+    }
+
+    /// Adds to the URL what the backend needs for a place of its own.
+    fn arrange(&mut self, job: &Job) -> Result<(), Error> {
+        match job.backend.as_str() {
+            "memory" => {
+                let reads = job.load.mode == Mode::Consume || job.load.verify;
+                if reads && !self.url.contains("retention_bytes=") {
+                    self.add(&format!("retention_bytes={}", job.load.stored_bytes().max(64 << 20)));
+                }
+                Ok(())
+            }
+            "nats" => {
+                if ["prefix=", "streams="].iter().any(|parameter| self.url.contains(parameter)) {
+                    return Err(Error::new(
+                        ErrorKind::InvalidConfig,
+                        "leave `prefix` and `streams` out of the URL: each measurement has a \
+                         stream of its own",
+                    ));
+                }
+                self.add(&format!("prefix={0}&streams={0}:%3E", self.name));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn add(&mut self, parameters: &str) {
+        let separator = if self.url.contains('?') { '&' } else { '?' };
+        self.url.push(separator);
+        self.url.push_str(parameters);
+    }
+
+    /// The subject of the topic on NATS.
+    pub(crate) fn subject(&self) -> String {
+        format!("{}.{}", self.name, self.topic)
+    }
+
+    /// Removes what was made at the broker.
+    pub(crate) async fn remove(self) -> Result<(), Error> {
+        match self.backend.as_str() {
+            #[cfg(feature = "nats")]
+            "nats" => crate::raw::nats::delete_stream(&self).await,
+            _ => Ok(()),
+        }
+    }
+}
+
+fn unique() -> String {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_micros() as u64);
+    format!("cmp-{now:x}-{:x}", MADE.fetch_add(1, Ordering::Relaxed))
+}
