@@ -32,6 +32,7 @@ table! { "order":
     per_key_waits_for_a_nacked_one,
     per_key_waits_for_an_expired_one,
     per_key_waits_for_a_dropped_one,
+    per_key_nacked_comes_again_without_delay,
     per_key_under_nacks_and_load,
     per_key_survives_a_change_of_member needs [PER_KEY_ACROSS_GROUP],
     per_key_holds_while_members_join_and_leave needs [PER_KEY_ACROSS_GROUP],

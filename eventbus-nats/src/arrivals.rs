@@ -119,27 +119,21 @@ impl Desk {
     pub(crate) fn sweep(&self) -> Vec<Subject> {
         let now = Instant::now();
         let mut in_progress = Vec::new();
-        let (mut expired, mut due) = (Vec::new(), Vec::new());
+        let mut expired = Vec::new();
         let mut state = self.lock();
+        state.release_due(now);
         let stopped = state.stopped;
         for (token, held) in state.messages.iter_mut() {
-            match held.status {
-                Status::Out { expires, .. } if expires <= now => {
-                    expired.push(token);
-                    continue;
-                }
-                Status::Delayed(until) if until <= now => due.push(token),
-                _ => {}
+            if let Status::Out { expires, .. } = held.status
+                && expires <= now
+            {
+                expired.push(token);
+                continue;
             }
             let ours = (self.per_key && !stopped) || !held.is_out();
             if ours && now.duration_since(held.touched) >= self.ack_wait / 3 {
                 held.touched = now;
                 in_progress.push(held.reply.clone());
-            }
-        }
-        for token in due {
-            if let Some(held) = state.messages.remove(token) {
-                state.again(held);
             }
         }
         for token in expired {

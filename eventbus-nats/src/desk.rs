@@ -5,7 +5,7 @@
 //! out again gets another one.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll},
     time::{Duration, Instant, SystemTime},
@@ -51,6 +51,8 @@ pub(crate) struct Desk {
 pub(crate) struct State {
     pub(crate) messages: Slab<Held>,
     ready: VecDeque<u64>,
+    /// What waits for its redelivery here, the next one first.
+    delayed: BTreeSet<(Instant, u64)>,
     pub(crate) gate: Gate,
     /// Handed out and not settled.
     pub(crate) out: usize,
@@ -128,6 +130,7 @@ impl Desk {
             state: Mutex::new(State {
                 messages: Slab::new(),
                 ready: VecDeque::new(),
+                delayed: BTreeSet::new(),
                 gate: Gate::default(),
                 out: 0,
                 owed: HashMap::new(),
@@ -236,6 +239,7 @@ impl Desk {
         let mut state = self.lock();
         if !std::mem::replace(&mut state.stopped, true) {
             state.ready.clear();
+            state.delayed.clear();
             state.gate.clear();
             // With per-key order nothing that is left may come after its successors.
             let left = |held: &Held| match held.status {
@@ -287,6 +291,18 @@ impl Desk {
         here.chain(owed.map(|(_, sequence)| *sequence)).min()
     }
 
+    /// When the next message that waits for its redelivery here is to come again.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.lock().next_due()
+    }
+
+    /// Makes what is due come again.
+    pub(crate) fn release_due(&self) {
+        if self.lock().release_due(Instant::now()) {
+            self.wake_reader();
+        }
+    }
+
     pub(crate) fn set_problem(&self, problem: Option<String>) {
         self.lock().problem = problem;
     }
@@ -315,6 +331,30 @@ impl State {
     pub(crate) fn again(&mut self, held: Held) {
         let token = self.messages.insert(Held { status: Status::Ready, ..held });
         self.ready.push_back(token);
+    }
+
+    /// Keeps a message, which keeps its turn, until its redelivery.
+    pub(crate) fn delay(&mut self, held: Held, due: Instant) {
+        let token = self.messages.insert(Held { status: Status::Delayed(due), ..held });
+        self.delayed.insert((due, token));
+    }
+
+    /// When the next one that waits here is to come again.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.delayed.first().map(|(due, _)| *due)
+    }
+
+    /// Makes those come again that are to. True if there was one.
+    pub(crate) fn release_due(&mut self, now: Instant) -> bool {
+        let mut released = false;
+        while self.next_due().is_some_and(|due| due <= now) {
+            let Some((_, token)) = self.delayed.pop_first() else { break };
+            if let Some(held) = self.messages.remove(token) {
+                self.again(held);
+                released = true;
+            }
+        }
+        released
     }
 
     /// A message is gone: the next one of its key has its turn. True if there is one.

@@ -114,6 +114,7 @@ impl Puller {
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.pull(&link.client).await;
+            let due = self.desk.next_due();
             let words = tokio::select! {
                 biased;
                 chunk = chunks.next() => match chunk {
@@ -121,6 +122,10 @@ impl Puller {
                     None => return,
                 },
                 () = self.desk.task.notified() => Words::new(),
+                () = at(due) => {
+                    self.desk.release_due();
+                    Words::new()
+                }
                 _ = clock.tick() => {
                     self.check_feeds().await;
                     let in_progress = self.desk.sweep().into_iter();
@@ -330,6 +335,14 @@ impl Puller {
                 }
             }
         }
+    }
+}
+
+/// Resolves at that moment, or never.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 

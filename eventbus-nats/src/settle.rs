@@ -113,11 +113,16 @@ impl Desk {
         let Some(held) = state.messages.remove(token.0) else { return done() };
         state.out -= 1;
         if self.per_key && !state.stopped {
-            let due = Instant::now() + delay;
             let attempt = held.attempt.saturating_add(1);
-            let status = Status::Delayed(due);
-            state.messages.insert(Held { status, attempt, expired_before: false, ..held });
-            self.task.notify_one();
+            let held = Held { attempt, expired_before: false, ..held };
+            if delay.is_zero() {
+                state.again(held);
+                drop(state);
+                self.wake_reader();
+            } else {
+                state.delay(held, Instant::now() + delay);
+                self.task.notify_one();
+            }
             return done();
         }
         state.owed.insert((held.consumer, held.sequence), false);

@@ -159,3 +159,26 @@ pub async fn per_key_under_nacks_and_load(ctx: Context) -> Result {
     assert!(nacked.len() > 100, "only {} were nacked", nacked.len());
     Ok(())
 }
+
+/// A key waits for its nacked head only as long as the nack says, not until somebody looks: the
+/// rest of the key is held up with it.
+pub async fn per_key_nacked_comes_again_without_delay(ctx: Context) -> Result {
+    const NACKS: u32 = 40;
+    const LIMIT: Duration = Duration::from_secs(8);
+    let bus = ctx.bus().await?;
+    let topic = ctx.topic("keys")?;
+    let options = ctx.group("all").ordering(Ordering::PerKey);
+    let mut subscription = bus.subscribe(&topic.filter(), options).await?;
+    publish_all(&bus, &topic, (1..=2).map(|n| keyed("a", n))).await?;
+    let mut head = next(&mut subscription).await?;
+    let started = Instant::now();
+    for _ in 0..NACKS {
+        head.nack(Duration::ZERO).await?;
+        head = next(&mut subscription).await?;
+        assert_eq!(number(head.envelope()), 1);
+    }
+    assert!(started.elapsed() < LIMIT, "{NACKS} nacks took {:?}", started.elapsed());
+    head.ack().await?;
+    assert_eq!(take_numbers(&mut subscription, 1).await?, [2]);
+    Ok(())
+}
