@@ -2,14 +2,17 @@
 //!
 //! `cargo test -p conformance-tests` runs it; names are `backend::module::scenario`, and a
 //! filter selects. `cargo run -p conformance-tests -- matrix` writes what came out to
-//! `docs/conformance.md`.
+//! `docs/conformance.md`; `-- faults` and `-- soak` are the long runs behind
+//! `docs/reliability.md`.
 
+pub mod faults;
 #[cfg(feature = "kafka")]
 mod kafka;
 pub mod matrix;
 mod memory;
 mod nats;
 mod outside;
+mod registry;
 
 use std::sync::Arc;
 

@@ -1,26 +1,62 @@
-//! `matrix` runs the suite on all backends and writes `docs/conformance.md`.
+//! `matrix` runs the suite on all backends and writes `docs/conformance.md`; `faults` breaks
+//! brokers for as long as wanted.
 
 use std::process::ExitCode;
 
-use conformance_tests::{matrix, suite};
+use clap::{Parser, Subcommand};
+use conformance_tests::{faults, matrix, suite};
+
+/// The long runs of the conformance tests.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the suite on all backends and writes docs/conformance.md.
+    Matrix,
+    /// Breaks brokers under a workload and checks what came out.
+    Faults(faults::Options),
+}
 
 fn main() -> ExitCode {
     let suite = suite();
     if let Some(exit) = suite.run_alone() {
         return exit;
     }
-    let mut arguments = std::env::args();
-    let program = arguments.next().unwrap_or_default();
-    if arguments.next().as_deref() != Some("matrix") || arguments.next().is_some() {
-        eprintln!("usage: conformance-tests matrix");
-        return ExitCode::from(2);
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(exit) = faults::run_member(&arguments[1..]) {
+        return exit;
     }
-    let (exit, outcomes) = suite.run([program]);
+    match Arguments::parse().command {
+        Command::Matrix => write_matrix(&suite, &arguments[0]),
+        Command::Faults(options) => run(faults::run(options)),
+    }
+}
+
+fn write_matrix(suite: &eventbus_conformance::Suite, program: &str) -> ExitCode {
+    let (exit, outcomes) = suite.run([program.to_owned()]);
     match matrix::write(&outcomes) {
         Ok(()) => exit,
         Err(error) => {
             eprintln!("cannot write {}: {error}", matrix::path().display());
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs to the end; a false outcome is a broken promise.
+fn run(work: impl Future<Output = eventbus_conformance::Result<bool>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(work));
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(2)
         }
     }
 }

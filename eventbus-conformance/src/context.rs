@@ -22,6 +22,12 @@ impl Context {
         Self { harness, tag }
     }
 
+    /// The same harness, and new names.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self::new(self.harness.clone())
+    }
+
     /// The harness, for what only some can do.
     #[must_use]
     pub fn harness(&self) -> &dyn Harness {

@@ -16,6 +16,7 @@ use crate::{
 pub use self::{consuming::*, publishing::*};
 
 table! { "faults":
+    a_workload_without_faults_is_clean,
     acknowledged_survives_broker_restarts needs [RESTART, DURABLE],
     acknowledged_survives_broker_pauses needs [PAUSE],
     group_goes_on_after_a_broker_restart needs [RESTART, DURABLE],

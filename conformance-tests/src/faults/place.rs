@@ -1,0 +1,132 @@
+//! The brokers that a run can have, and one of each that is kept between rounds.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use eventbus_conformance::Result;
+
+use super::{Nemesis, disk::SmallDisk, memory_site::MemorySite, nats_site::NatsSite, site::Site};
+
+/// A kind of broker together with how buses use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Place {
+    Memory,
+    Nats,
+    NatsStrict,
+    NatsCluster,
+    NatsClusterStrict,
+    NatsDisk,
+}
+
+const STRICT: &str = "strict_order=true";
+
+impl Place {
+    pub(crate) const ALL: &'static [Self] = &[
+        Self::Memory,
+        Self::Nats,
+        Self::NatsStrict,
+        Self::NatsCluster,
+        Self::NatsClusterStrict,
+        Self::NatsDisk,
+    ];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Nats => "nats",
+            Self::NatsStrict => "nats-strict",
+            Self::NatsCluster => "nats-cluster",
+            Self::NatsClusterStrict => "nats-cluster-strict",
+            Self::NatsDisk => "nats-disk",
+        }
+    }
+
+    /// The scheme of its URLs.
+    pub(crate) fn backend(self) -> &'static str {
+        self.as_str().split('-').next().unwrap_or_default()
+    }
+
+    /// Why it cannot be had here, if it cannot.
+    pub(crate) fn missing(self) -> Option<&'static str> {
+        match self {
+            Self::NatsDisk if !SmallDisk::is_possible() => Some("the right to mount a file system"),
+            _ => None,
+        }
+    }
+
+    /// What can happen there.
+    pub(crate) const fn nemeses(self) -> &'static [Nemesis] {
+        use Nemesis::{
+            Calm, Churn, Cut, Delay, DiskFull, Freeze, HalfOpen, HeldAcks, Kill, LeaderKill,
+            LimitReached, MemberKilled, Refusals, RollingRestart, SlowMembers, StaleTail, Throttle,
+            TopicDeleted,
+        };
+        match self {
+            Self::Memory => &[Calm, Churn, SlowMembers, Refusals, HeldAcks],
+            Self::Nats | Self::NatsStrict => &[
+                Calm,
+                Kill,
+                Freeze,
+                RollingRestart,
+                Cut,
+                Delay,
+                Throttle,
+                HalfOpen,
+                StaleTail,
+                MemberKilled,
+                Churn,
+                SlowMembers,
+                TopicDeleted,
+                LimitReached,
+            ],
+            Self::NatsCluster | Self::NatsClusterStrict => {
+                &[Kill, Freeze, RollingRestart, LeaderKill, MemberKilled, Churn]
+            }
+            Self::NatsDisk => &[DiskFull],
+        }
+    }
+
+    pub(crate) async fn start(self) -> Result<Arc<dyn Site>> {
+        let name = self.as_str();
+        Ok(match self {
+            Self::Memory => Arc::new(MemorySite::default()),
+            Self::Nats => Arc::new(NatsSite::linked(name, "").await?),
+            Self::NatsStrict => Arc::new(NatsSite::linked(name, STRICT).await?),
+            Self::NatsCluster => Arc::new(NatsSite::cluster(name, "").await?),
+            Self::NatsClusterStrict => Arc::new(NatsSite::cluster(name, STRICT).await?),
+            Self::NatsDisk => Arc::new(NatsSite::on_small_disk(name, "").await?),
+        })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Rounds that a broker serves before it is replaced: what fills it up is part of the test.
+const ROUNDS: usize = 10;
+
+/// Brokers that have been started and are used again.
+#[derive(Default)]
+pub(crate) struct Sites(HashMap<Place, (usize, Arc<dyn Site>)>);
+
+impl Sites {
+    pub(crate) async fn get(&mut self, place: Place) -> Result<Arc<dyn Site>> {
+        if let Some((rounds, site)) = self.0.get_mut(&place)
+            && *rounds < ROUNDS
+        {
+            *rounds += 1;
+            return Ok(site.clone());
+        }
+        self.forget(place);
+        let site = place.start().await?;
+        self.0.insert(place, (1, site.clone()));
+        Ok(site)
+    }
+
+    /// After a round that failed the broker may be in any state.
+    pub(crate) fn forget(&mut self, place: Place) {
+        self.0.remove(&place);
+    }
+}

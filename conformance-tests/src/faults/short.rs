@@ -1,0 +1,39 @@
+//! The short runs: one round for each place and nemesis, as named tests.
+
+use libtest_mimic::{Completion, Failed, Trial};
+
+use super::{Nemesis, member, place::Place, plan::round};
+
+/// What each is drawn from, so that a failure can be repeated.
+const SEED: u64 = 1;
+
+/// What there is to test, as `place::nemesis`; where a mode is drawn for each. `program` is
+/// this package's program: processes that are members of a group are started from it.
+#[must_use]
+pub fn trials(program: &str) -> Vec<Trial> {
+    member::started_from(program);
+    let mut trials = Vec::new();
+    for place in Place::ALL {
+        for nemesis in place.nemeses().iter().copied() {
+            let name = format!("{place}::{nemesis}");
+            trials.push(Trial::ignorable_test(name, move || test(*place, nemesis)));
+        }
+    }
+    trials
+}
+
+fn test(place: Place, nemesis: Nemesis) -> Result<Completion, Failed> {
+    if let Some(what) = place.missing() {
+        return Ok(Completion::ignored_with(format!("needs {what}")));
+    }
+    let seed = SEED + nemesis as u64 * 100 + place as u64;
+    let round = round(&mut fastrand::Rng::with_seed(seed), place, nemesis);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let outcome = runtime.block_on(async { round.run(place.start().await?).await });
+    let outcome = outcome.map_err(|failure| format!("{round}: {failure}"))?;
+    match outcome.broken.is_empty() {
+        true => Ok(Completion::Completed),
+        false => Err(format!("{round}: {}", outcome.report).into()),
+    }
+}

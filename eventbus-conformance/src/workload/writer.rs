@@ -1,0 +1,115 @@
+//! Writers: they publish until told to stop, and write down each verdict.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use eventbus_core::{Error, EventBus, EventBusExt, PendingReceipt, Topic};
+use tokio::sync::watch;
+
+use super::{Mode, Outcome, Recorder, Value, Workload, recorder::Begun};
+
+/// Receipts that a writer leaves pending, and the size of its batches.
+const AHEAD: usize = 16;
+/// Values between two rests.
+const BURST: u64 = 4;
+/// How long a writer waits after a failure: the broker is likely to be away.
+const AFTER_FAILURE: Duration = Duration::from_millis(5);
+
+pub(super) struct Writer {
+    pub(super) bus: Arc<dyn EventBus>,
+    pub(super) topic: Topic,
+    pub(super) recorder: Recorder,
+    pub(super) number: u32,
+    pub(super) next: u64,
+    pub(super) workload: Workload,
+    pub(super) pending: VecDeque<(Begun, PendingReceipt)>,
+}
+
+pub(super) fn outcome_of(error: &Error) -> Outcome {
+    if error.is_ambiguous() { Outcome::Unknown } else { Outcome::Failed }
+}
+
+impl Writer {
+    pub(super) async fn run(mut self, stop: watch::Receiver<bool>) {
+        while !*stop.borrow() {
+            let well = match self.workload.mode {
+                Mode::Detached => self.detached().await,
+                Mode::Receipt => self.ahead(AHEAD).await,
+                Mode::Sync => self.ahead(0).await,
+                Mode::Batch => self.batch().await,
+            };
+            if !well {
+                tokio::time::sleep(AFTER_FAILURE).await;
+            } else if self.next.is_multiple_of(BURST) {
+                tokio::time::sleep(self.workload.rest).await;
+            }
+        }
+        self.settle(0).await;
+    }
+
+    fn value(&mut self) -> Value {
+        let counter = self.next;
+        self.next += 1;
+        let key = u32::try_from(counter % u64::from(self.workload.keys)).unwrap_or_default();
+        Value::new(key, self.number, counter)
+    }
+
+    async fn detached(&mut self) -> bool {
+        let value = self.value();
+        let begun = self.recorder.begin(value);
+        let envelope = value.to_envelope(self.workload.payload);
+        match self.bus.publish(&self.topic, envelope).await {
+            // The rest is up to the failure handler.
+            Ok(()) => true,
+            Err(error) => {
+                self.recorder.end(begun, outcome_of(error.error()));
+                false
+            }
+        }
+    }
+
+    /// Publishes one and leaves at most so many receipts pending.
+    async fn ahead(&mut self, most: usize) -> bool {
+        let value = self.value();
+        let begun = self.recorder.begin(value);
+        let envelope = value.to_envelope(self.workload.payload);
+        match self.bus.publish_with_receipt(&self.topic, envelope).await {
+            Ok(receipt) => self.pending.push_back((begun, receipt)),
+            Err(error) => {
+                self.recorder.end(begun, outcome_of(error.error()));
+                return false;
+            }
+        }
+        self.settle(most).await
+    }
+
+    async fn settle(&mut self, most: usize) -> bool {
+        let mut well = true;
+        while self.pending.len() > most {
+            let Some((begun, receipt)) = self.pending.pop_front() else { break };
+            let outcome = match receipt.await {
+                Ok(_) => Outcome::Acknowledged,
+                Err(error) => outcome_of(error.error()),
+            };
+            well &= outcome == Outcome::Acknowledged;
+            self.recorder.end(begun, outcome);
+        }
+        well
+    }
+
+    async fn batch(&mut self) -> bool {
+        let values: Vec<Value> = (0..AHEAD).map(|_| self.value()).collect();
+        let begun: Vec<Begun> = values.iter().map(|value| self.recorder.begin(*value)).collect();
+        let size = self.workload.payload;
+        let envelopes = values.iter().map(|value| value.to_envelope(size)).collect();
+        let outcome = self.bus.publish_batch(&self.topic, envelopes).await;
+        let failures = outcome.map_or_else(|error| error.into_failures(), |_| Vec::new());
+        let mut outcomes = [Outcome::Acknowledged; AHEAD];
+        for failure in &failures {
+            outcomes[failure.index] = outcome_of(failure.error.error());
+        }
+        for (begun, outcome) in begun.into_iter().zip(outcomes) {
+            self.recorder.end(begun, outcome);
+        }
+        failures.is_empty()
+    }
+}
