@@ -4,7 +4,9 @@
 mod about;
 mod drive;
 mod experiment;
+mod html;
 mod machine;
+mod pictures;
 mod plan;
 mod row;
 mod spread;
@@ -27,6 +29,10 @@ pub use spread::Spread;
 pub struct Comparison {
     /// What was compared, in words.
     pub title: String,
+    /// The command that makes it, without secrets.
+    pub command: String,
+    /// What varied, if it is an experiment.
+    pub experiment: Option<Experiment>,
     /// The machine.
     pub machine: Machine,
     /// Who took part.
@@ -57,6 +63,8 @@ impl Comparison {
     pub fn new(title: impl Into<String>, machine: Machine, rounds: usize) -> Self {
         Self {
             title: title.into(),
+            command: String::new(),
+            experiment: None,
             machine,
             parties: Vec::new(),
             warnings: Vec::new(),
@@ -74,6 +82,12 @@ impl Comparison {
             Some(row) => row.runs.push(run),
             None => self.rows.push(Row::new(cell, job, run)),
         }
+    }
+
+    /// The place of a party among all, which gives it its colour.
+    fn series(&self, party: &str) -> usize {
+        let known = self.parties.iter().position(|known| known.name == party);
+        known.unwrap_or(self.parties.len())
     }
 
     /// The rows of a cell.
@@ -96,10 +110,15 @@ impl Comparison {
             .filter(move |other| row.is_bus && !other.is_bus && other.backend == row.backend)
     }
 
-    /// Whether every message of every run was acknowledged, nothing was left behind and no
-    /// order was violated.
+    /// Whether the bus did well everywhere: every run gave figures, every message was
+    /// acknowledged, nothing was left behind and no order was violated.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.rows.iter().all(Row::is_clean)
+        self.rows.iter().filter(|row| row.is_bus).all(Row::is_clean)
+    }
+
+    /// Forgets how runs went over time, but for one typical run of each row.
+    pub fn forget_timelines(&mut self) {
+        self.rows.iter_mut().for_each(Row::forget_timelines);
     }
 }

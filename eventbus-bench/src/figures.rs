@@ -60,9 +60,15 @@ impl Figures {
         let before = self.idle.rss_bytes.unwrap_or_default() as f64;
         let own = self.own_tasks as f64;
         Timeline {
-            ack_us: self.ack.series().since(self.started, |latency| latency),
-            tasks: self.observed.tasks.since(self.started, |tasks| (tasks - own).max(0.0)),
-            memory_bytes: self.observed.rss_bytes.since(self.started, |bytes| bytes - before),
+            ack_us: self.ack.series().during(self.started, self.elapsed, |latency| latency),
+            tasks: self
+                .observed
+                .tasks
+                .during(self.started, self.elapsed, |tasks| (tasks - own).max(0.0)),
+            memory_bytes: self
+                .observed
+                .rss_bytes
+                .during(self.started, self.elapsed, |bytes| bytes - before),
         }
     }
 }

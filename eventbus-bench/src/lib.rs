@@ -26,7 +26,7 @@
 //! - `accept_us`: how long `publish` took to accept, every 16th message.
 //! - `ack_us`: from publish to acknowledgement. In mode `sync` of every message, in mode
 //!   `batch` of every batch as a whole, in mode `async` of about 1 000 messages per publisher,
-//!   spread evenly, which are published with a receipt (so its p99.9 is coarse). In mode `consume`, how long
+//!   and at most one in 64, spread evenly, which are published with a receipt (so its p99.9 is coarse). In mode `consume`, how long
 //!   settling took, every 16th.
 //! - `e2e_us`: from publish to delivery, every message; only when a consumer runs at the
 //!   same time ([`Load::end_to_end`]), which then shares the machine.
@@ -42,6 +42,7 @@ mod figures;
 mod latency;
 mod load;
 mod measure;
+mod plot;
 mod process;
 mod publish;
 mod raw;

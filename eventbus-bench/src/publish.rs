@@ -14,8 +14,10 @@ use crate::{Load, Mode, latency::Latencies, run::Progress, stamp::Messages};
 /// Every so many calls of `publish` are timed: timing all would be seen in the rate.
 const ACCEPT_EVERY: u64 = 16;
 /// So many acknowledgements of each publisher are timed, since somebody who waits for a
-/// receipt changes what transports do.
+/// receipt changes what transports do;
 const ACK_SAMPLES: u64 = 1000;
+/// and at most one in so many.
+const ACK_EVERY: u64 = 64;
 /// Receipts that may wait to be timed; beyond that they are not timed.
 const MAX_WAITING: usize = 4096;
 
@@ -51,7 +53,7 @@ impl Publisher {
     }
 
     async fn asynchronously(&mut self, samples: &mpsc::Sender<Sample>) -> Result<(), Error> {
-        let ack_every = (self.messages.total() / ACK_SAMPLES).max(1);
+        let ack_every = (self.messages.total() / ACK_SAMPLES).max(ACK_EVERY);
         let mut published = 0_u64;
         for envelope in self.messages.by_ref() {
             published += 1;

@@ -1,6 +1,6 @@
 //! What happened when, for plots.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -58,13 +58,18 @@ impl Series {
         self.points.extend_from_slice(&other.points);
     }
 
-    /// The points since `start`, each the highest of a slice of time.
-    pub(crate) fn since(&self, start: Instant, shown: impl Fn(f64) -> f64) -> Vec<Point> {
+    /// The points from `start` for as long as `elapsed`, each the highest of a slice of time.
+    pub(crate) fn during(
+        &self,
+        start: Instant,
+        elapsed: Duration,
+        shown: impl Fn(f64) -> f64,
+    ) -> Vec<Point> {
         let after = |at: Instant| at.saturating_duration_since(start).as_secs_f64() * 1e3;
-        let end = self.points.iter().map(|(at, _)| after(*at)).fold(0.0, f64::max);
+        let end = elapsed.as_secs_f64() * 1e3;
         let slice = (end / SHOWN as f64).max(f64::MIN_POSITIVE);
         let mut highest: Vec<Option<f64>> = vec![None; SHOWN + 1];
-        for (at, value) in &self.points {
+        for (at, value) in self.points.iter().filter(|(at, _)| after(*at) <= end) {
             let place = &mut highest[((after(*at) / slice) as usize).min(SHOWN)];
             *place = Some(place.map_or(*value, |highest| highest.max(*value)));
         }
@@ -88,7 +93,7 @@ mod tests {
             series.add(f64::from(n));
         }
         assert!(series.points.len() <= KEPT && series.points.len() >= KEPT / 2);
-        let points = series.since(start, |value| value);
+        let points = series.during(start, start.elapsed(), |value| value);
         assert!(points.len() <= SHOWN + 1 && points.len() > SHOWN / 2, "{}", points.len());
         assert!(points.last().unwrap().1 > 99_900.0, "{points:?}");
         assert!(points.is_sorted_by(|a, b| a.0 <= b.0));
@@ -98,7 +103,10 @@ mod tests {
     fn a_series_of_one_moment_has_one_point() {
         let mut series = Series::new();
         series.add(7.0);
-        assert_eq!(series.since(Instant::now(), |value| value * 2.0), [(0.0, 14.0)]);
-        assert!(Series::new().since(Instant::now(), |value| value).is_empty());
+        assert_eq!(
+            series.during(Instant::now(), Duration::ZERO, |value| value * 2.0),
+            [(0.0, 14.0)]
+        );
+        assert!(Series::new().during(Instant::now(), Duration::ZERO, |value| value).is_empty());
     }
 }

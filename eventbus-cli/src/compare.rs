@@ -104,9 +104,13 @@ pub(crate) async fn run(
     }
     let bar = progress::bar(plan.len() as u64, "tuning", global.json);
     let mut comparison = Comparison::new(args.title(), Machine::this(), plan.rounds);
+    comparison.command = output::command();
+    comparison.experiment = args.experiment;
     comparison.parties = parties(&plan).await;
     tune(&mut plan, args.quick, interrupt).await?;
     comparison.warnings = warnings(&plan);
+    let notes = args.experiment.map_or(&[][..], Experiment::notes);
+    comparison.warnings.extend(notes.iter().map(|note| (*note).to_owned()));
 
     let limit = args.within.or(args.quick.then_some(QUICK));
     let watch = |step: &Step<'_>| {
@@ -121,6 +125,7 @@ pub(crate) async fn run(
     };
     carry_out(&plan, &mut comparison, child::measure, watch).await;
     bar.finish_and_clear();
+    comparison.forget_timelines();
 
     let mut out = out();
     if global.json {
@@ -129,6 +134,12 @@ pub(crate) async fn run(
         writeln!(out, "{line}")?;
     } else {
         output::table(&mut out, &comparison)?;
+    }
+    if let Some(directory) = &args.report {
+        let report = output::write_report(directory, &comparison)?;
+        if !global.json {
+            writeln!(out, "\nreport: {}", report.display())?;
+        }
     }
     out.flush()?;
     Ok(match comparison.is_clean() {
@@ -148,11 +159,14 @@ async fn reach(targets: &[Target]) -> Result<(), Failure> {
 
 /// Finds the batch with which each tool is at its best.
 async fn tune(plan: &mut Plan, quick: bool, interrupt: &Interrupt) -> Result<(), Failure> {
-    const BATCHES: [usize; 6] = [100, 500, 1000, 2000, 5000, 10_000];
-    let (batches, rounds) = if quick { (&BATCHES[1..5], 1) } else { (&BATCHES[..], 2) };
+    // With more than 4000 outstanding its client gives up now and then.
+    const BATCHES: [usize; 5] = [100, 500, 1000, 2000, 4000];
+    let (batches, rounds) = if quick { (&BATCHES[1..], 1) } else { (&BATCHES[..], 2) };
     for (tool, mode, job) in to_tune(plan) {
         let batch = interrupt
-            .or(async { Ok(best_batch(&job, batches, rounds, child::measure).await?) })
+            .or(async {
+                best_batch(&job, batches, rounds, child::measure).await.map_err(Failure::failed)
+            })
             .await?;
         plan.set_tool_batch(tool, mode, batch);
     }

@@ -2,11 +2,10 @@
 
 use std::{
     collections::HashMap,
+    fmt::Display,
     ops::ControlFlow,
     time::{Duration, Instant},
 };
-
-use eventbus_core::Error;
 
 use super::{Cell, Comparison, Plan, Run, Spread};
 use crate::{Job, Measured, Mode, Sample, Tool};
@@ -40,10 +39,10 @@ pub struct Step<'a> {
 ///
 /// A measurement that fails is part of the result. Cancelled, `comparison` has what was
 /// measured until then.
-pub async fn carry_out(
+pub async fn carry_out<E: Display>(
     plan: &Plan,
     comparison: &mut Comparison,
-    mut measure: impl AsyncFnMut(&Job) -> Result<Sample, Error>,
+    mut measure: impl AsyncFnMut(&Job) -> Result<Sample, E>,
     mut watch: impl FnMut(&Step<'_>) -> ControlFlow<()>,
 ) {
     let mut pace = Pace::default();
@@ -106,12 +105,12 @@ impl Pace {
 ///
 /// # Errors
 /// That of the last measurement, when none succeeds.
-pub async fn best_batch(
+pub async fn best_batch<E>(
     job: &Job,
     batches: &[usize],
     rounds: usize,
-    mut measure: impl AsyncFnMut(&Job) -> Result<Sample, Error>,
-) -> Result<usize, Error> {
+    mut measure: impl AsyncFnMut(&Job) -> Result<Sample, E>,
+) -> Result<usize, E> {
     let mut rates = vec![Vec::new(); batches.len()];
     let mut last = None;
     for _ in 0..rounds {

@@ -66,6 +66,24 @@ impl Experiment {
         }
     }
 
+    /// What to know when reading the result.
+    #[must_use]
+    pub const fn notes(self) -> &'static [&'static str] {
+        match self {
+            Self::AckStrategies => &[
+                "a task per message: as many tasks as messages in flight, each with memory of its \
+                 own; nothing bounds them but the client",
+                "synchronous: one message per round trip, whatever the broker could do",
+                "acks every 100: the pipeline runs empty a hundred messages apart; its latency is \
+                 that of a whole hundred",
+                "one shared ack task: nearly right, but acknowledgements are seen in order, so one \
+                 that is lost holds up all behind it until its timeout",
+                "eventbus: acknowledgements are matched as they come, by one task per bus",
+            ],
+            _ => &[],
+        }
+    }
+
     /// The cells, each for one value, on each of the buses.
     ///
     /// # Errors

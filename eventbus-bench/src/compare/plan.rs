@@ -20,6 +20,17 @@ pub enum Shape {
     At(u64),
 }
 
+impl Shape {
+    /// How large the burst is, or where on the axis it stands.
+    #[must_use]
+    pub const fn value(self) -> Option<u64> {
+        match self {
+            Self::Burst(value) | Self::At(value) => Some(value),
+            Self::Sustained => None,
+        }
+    }
+}
+
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Cell, Run, Shape, Spread};
-use crate::{Job, Measured, Mode, Quantiles, Sample};
+use crate::{Job, Measured, Mode, Quantiles, Sample, Timeline};
 
 /// All rounds of one party in one cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -122,6 +122,17 @@ impl Row {
         let median = self.rate()?.median;
         let distance = |sample: &Sample| (sample.msgs_per_s - median).abs();
         self.samples().min_by(|a, b| distance(a).total_cmp(&distance(b)))
+    }
+
+    pub(super) fn forget_timelines(&mut self) {
+        let kept = self.typical().map(|sample| sample.timeline.clone());
+        for run in &mut self.runs {
+            if let Ok(sample) = &mut run.outcome
+                && kept.as_ref() != Some(&sample.timeline)
+            {
+                sample.timeline = Timeline::default();
+            }
+        }
     }
 
     pub(super) fn is_clean(&self) -> bool {

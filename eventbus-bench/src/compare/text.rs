@@ -74,7 +74,8 @@ fn line(f: &mut fmt::Formatter<'_>, comparison: &Comparison, row: &Row) -> fmt::
     }
 }
 
-fn shown<T>(value: Option<T>, as_text: impl Fn(T) -> String) -> String {
+/// What there is, or a dash.
+pub(super) fn shown<T>(value: Option<T>, as_text: impl Fn(T) -> String) -> String {
     value.map_or_else(|| "–".to_owned(), as_text)
 }
 
@@ -98,6 +99,14 @@ pub(super) fn count(value: f64) -> String {
     }
 }
 
+/// A count with its zeros, or thousands of it.
+pub(super) fn exact(value: f64) -> String {
+    match value {
+        value if value >= 10_000.0 => format!("{}k", (value / 1e3).round()),
+        value => format!("{value}"),
+    }
+}
+
 /// A time that is given in microseconds.
 pub(super) fn micros(value: f64) -> String {
     match value {
@@ -107,6 +116,11 @@ pub(super) fn micros(value: f64) -> String {
         value if value < 1e6 => format!("{:.0} ms", value / 1e3),
         value => format!("{:.1} s", value / 1e6),
     }
+}
+
+/// Whole mebibytes.
+pub(super) fn mebibytes(value: f64) -> String {
+    format!("{value} MiB")
 }
 
 /// An amount of memory.

@@ -43,9 +43,11 @@ impl Meter {
             peak_tasks: Some(observed.peak.tasks.saturating_sub(before)),
             memory_growth_bytes: observed.peak.rss_bytes.and_then(grown),
             timeline: Timeline {
-                ack_us: ack.series().since(started, |latency| latency),
-                tasks: observed.tasks.since(started, shown),
-                memory_bytes: observed.rss_bytes.since(started, |bytes| bytes - idle_bytes),
+                ack_us: ack.series().during(started, elapsed, |latency| latency),
+                tasks: observed.tasks.during(started, elapsed, shown),
+                memory_bytes: observed
+                    .rss_bytes
+                    .during(started, elapsed, |bytes| bytes - idle_bytes),
             },
             ..Sample::of_rate(acked, failed, elapsed.as_secs_f64())
         }

@@ -10,7 +10,7 @@ use crate::{Mode, measure::Tool};
 /// Longer than any load of a comparison takes.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// As much of what a tool said as helps.
-const TAIL: usize = 2000;
+const TAIL: usize = 300;
 
 /// What can be wrong with a tool.
 #[derive(Debug, thiserror::Error)]

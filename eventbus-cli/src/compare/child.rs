@@ -1,10 +1,13 @@
 //! One measurement in a process of its own, so that tasks, memory and leaks are of that
 //! measurement alone.
 
-use std::{io::Read, process::Stdio};
+use std::{
+    io::{self, Read},
+    process::Stdio,
+};
 
 use clap::Args;
-use eventbus::{Error, ErrorKind};
+use eventbus::Error;
 use eventbus_bench::{Job, Sample, measure as measure_here};
 use tokio::{io::AsyncWriteExt, process::Command};
 
@@ -36,37 +39,28 @@ pub(crate) async fn run_one(_: &OneArgs) -> Result<Exit, Failure> {
 }
 
 /// Measures a job in a child. Cancelled, the child is killed.
-pub(super) async fn measure(job: &Job) -> Result<Sample, Error> {
-    let unexpected = |message: &str| Error::new(ErrorKind::Unexpected, message.to_owned());
-    let program = std::env::current_exe()
-        .map_err(|error| unexpected("this program cannot find itself").with_source(error))?;
-    let mut command = Command::new(program);
+pub(super) async fn measure(job: &Job) -> Answer {
+    let lost = |error: io::Error| format!("the measuring process is lost: {error}");
+    let mut command = Command::new(std::env::current_exe().map_err(lost)?);
     command.arg(COMMAND).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.kill_on_drop(true);
     // Ctrl-C is for this process: the child ends what it does, and tidies up.
     #[cfg(unix)]
     command.process_group(0);
-    let mut child = command
-        .spawn()
-        .map_err(|error| unexpected("the measuring process does not start").with_source(error))?;
-    let text = serde_json::to_vec(job)
-        .map_err(|error| unexpected("the job is no JSON").with_source(error))?;
+    let mut child = command.spawn().map_err(lost)?;
+    let text = serde_json::to_vec(job).map_err(|error| format!("the job is no JSON: {error}"))?;
     if let Some(mut stdin) = child.stdin.take() {
         // A child that has died already says so below.
         let _ = stdin.write_all(&text).await;
     }
-    let output = child
-        .wait_with_output()
-        .await
-        .map_err(|error| unexpected("the measuring process is lost").with_source(error))?;
-    let answer = serde_json::from_slice::<Answer>(&output.stdout).map_err(|_| {
+    let output = child.wait_with_output().await.map_err(lost)?;
+    serde_json::from_slice::<Answer>(&output.stdout).unwrap_or_else(|_| {
         let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.trim();
-        unexpected(&format!("the measuring process ended with {}: {said}", output.status))
-    })?;
-    answer.map_err(|message| unexpected(&message))
+        Err(format!("the measuring process ended with {}: {}", output.status, said.trim()))
+    })
 }
 
+/// An error and what caused it, on one line.
 fn with_causes(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
