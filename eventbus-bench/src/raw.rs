@@ -1,7 +1,9 @@
 //! The client libraries, used directly: what the bus is compared with, since nothing on them
 //! can be faster.
 
-#[cfg(feature = "nats")]
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka;
+#[cfg(any(feature = "nats", feature = "kafka"))]
 mod meter;
 #[cfg(feature = "nats")]
 pub(crate) mod nats;
@@ -15,13 +17,16 @@ pub(crate) use meter::Meter;
 /// Whether this build can use the client of a backend directly.
 #[must_use]
 pub fn has_client(backend: &str) -> bool {
-    backend == "nats" && cfg!(feature = "nats")
+    (backend == "nats" && cfg!(feature = "nats"))
+        || (backend == "kafka" && cfg!(feature = "kafka"))
 }
 
 pub(crate) async fn measure(job: &Job, place: &Place) -> Result<Sample, Error> {
     match job.backend.as_str() {
         #[cfg(feature = "nats")]
         "nats" => nats::measure(job, place).await,
+        #[cfg(feature = "kafka")]
+        "kafka" => kafka::measure(job, place).await,
         _ => Err(unsupported(job, place)),
     }
 }

@@ -1,6 +1,7 @@
 //! The brokers' own tools, run as child processes.
 
 mod child;
+mod kafka_perf;
 mod nats_bench;
 
 use eventbus_core::Error;
@@ -39,6 +40,6 @@ pub async fn version(tool: Tool) -> Result<String, Error> {
 pub(crate) async fn measure(tool: Tool, job: &Job, place: &Place) -> Result<Sample, Error> {
     match tool {
         Tool::NatsBench => Ok(nats_bench::measure(job, place).await?),
-        Tool::KafkaPerf => Err(ToolError::NotMeasured { tool, mode: job.load.mode }.into()),
+        Tool::KafkaPerf => Ok(kafka_perf::measure(job, place).await?),
     }
 }

@@ -100,7 +100,7 @@ pub struct Selection {
 }
 
 /// A sustained run has at most so many messages, and at least so many.
-const MOST_SUSTAINED: u64 = 400_000;
+const MOST_SUSTAINED: u64 = 2_000_000;
 const LEAST_SUSTAINED: u64 = 2_000;
 
 impl Selection {
@@ -139,10 +139,11 @@ impl Selection {
         bursts.chain((self.sustained_bytes > 0).then_some(Shape::Sustained)).collect()
     }
 
-    fn rivals(&self, backend: &str) -> Vec<Measured> {
+    fn rivals(&self, backend: &str, mode: Mode) -> Vec<Measured> {
         let client = (self.clients && has_client(backend)).then_some(Measured::Client);
-        let tool = match backend {
-            "nats" => Some(Tool::NatsBench),
+        let tool = match (backend, mode) {
+            ("nats", _) => Some(Tool::NatsBench),
+            ("kafka", Mode::Async | Mode::Consume) => Some(Tool::KafkaPerf),
             _ => None,
         };
         let tool = tool.filter(|tool| self.tools && is_there(*tool)).map(Measured::Tool);
@@ -230,7 +231,7 @@ impl Selection {
             let bus = Job { name: target.name.clone(), ..bus };
             // Two buses at one backend have the same rivals.
             if !backends.contains(&bus.backend) {
-                let rivals = self.rivals(&bus.backend).into_iter();
+                let rivals = self.rivals(&bus.backend, mode).into_iter();
                 jobs.extend(rivals.map(|measured| Job { measured, name: None, ..bus.clone() }));
                 backends.push(bus.backend.clone());
             }

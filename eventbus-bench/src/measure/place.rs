@@ -11,7 +11,7 @@ use super::{Job, Measured};
 use crate::Mode;
 
 /// A topic, and on NATS a stream, with a name that no other measurement has.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Place {
     /// The bus, with what the place needs.
     pub(crate) url: String,
@@ -85,6 +85,8 @@ impl Place {
         match self.backend.as_str() {
             #[cfg(feature = "nats")]
             "nats" => crate::raw::nats::delete_stream(&self).await,
+            #[cfg(feature = "kafka")]
+            "kafka" => crate::raw::kafka::delete_topic(&self).await,
             _ => Ok(()),
         }
     }

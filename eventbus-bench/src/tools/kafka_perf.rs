@@ -1,0 +1,109 @@
+//! Kafka's producer and consumer performance tools.
+
+use std::ffi::OsString;
+
+use tokio::process::Command;
+
+use super::child::{self, ToolError};
+use crate::{
+    Load, Mode,
+    measure::{Job, Place, Sample, Tool},
+};
+
+const TOOL: Tool = Tool::KafkaPerf;
+const PRODUCER: &str = "org.apache.kafka.tools.ProducerPerformance";
+const CONSUMER: &str = "org.apache.kafka.tools.ConsumerPerformance";
+/// What fills a topic that is then consumed: fast, and not measured.
+const FILL_BATCH: usize = 1000;
+
+fn java(class: &str) -> Result<Command, ToolError> {
+    let variable = super::variable(TOOL);
+    let class_path: OsString =
+        std::env::var_os(variable).ok_or(ToolError::Missing { tool: TOOL, variable })?;
+    let mut command = Command::new("java");
+    command.args(["-Xmx512m", "-cp"]).arg(class_path).arg(class).kill_on_drop(true);
+    Ok(command)
+}
+
+pub(super) async fn measure(job: &Job, place: &Place) -> Result<Sample, ToolError> {
+    let load = &job.load;
+    match load.mode {
+        Mode::Async => {
+            let seconds = publish(place, load, job.tool_batch).await?;
+            Ok(Sample::of_rate(load.messages, 0, seconds))
+        }
+        Mode::Consume => {
+            publish(place, load, FILL_BATCH).await?;
+            let seconds = consume(place, load).await?;
+            Ok(Sample::of_rate(load.messages, 0, seconds))
+        }
+        mode => Err(ToolError::NotMeasured { tool: TOOL, mode }),
+    }
+}
+
+async fn publish(place: &Place, load: &Load, batch: usize) -> Result<f64, ToolError> {
+    let mut command = java(PRODUCER)?;
+    command.arg("--topic").arg(place.topic.as_str());
+    command.args(["--num-records", &load.messages.to_string()]);
+    command.args(["--record-size", &load.size.to_string(), "--throughput", "-1"]);
+    command.arg("--producer-props").arg(format!("bootstrap.servers={}", place.servers));
+    command.args(["acks=all", "enable.idempotence=true"]);
+    command.arg(format!("batch.size={}", batch * load.size));
+    let said = child::run(TOOL, &mut command).await?;
+    rate_of_producer(&said)
+        .map(|rate| load.messages as f64 / rate)
+        .ok_or_else(|| ToolError::Unreadable { tool: TOOL, output: child::tail(&said) })
+}
+
+async fn consume(place: &Place, load: &Load) -> Result<f64, ToolError> {
+    let mut command = java(CONSUMER)?;
+    command.arg("--bootstrap-server").arg(&place.servers);
+    command.arg("--topic").arg(place.topic.as_str());
+    command.args(["--messages", &load.messages.to_string(), "--timeout", "30000"]);
+    let said = child::run(TOOL, &mut command).await?;
+    rate_of_consumer(&said)
+        .map(|rate| load.messages as f64 / rate)
+        .ok_or_else(|| ToolError::Unreadable { tool: TOOL, output: child::tail(&said) })
+}
+
+/// Of the last line `N records sent, R records/sec (…), …`.
+fn rate_of_producer(said: &str) -> Option<f64> {
+    let line = said.lines().rev().find(|line| line.contains("records/sec"))?;
+    let before = line.split("records/sec").next()?;
+    positive(before.rsplit(',').next()?)
+}
+
+/// Of the column `fetch.nMsg.sec`: without joining the group.
+fn rate_of_consumer(said: &str) -> Option<f64> {
+    let mut lines = said.lines().skip_while(|line| !line.contains("fetch.nMsg.sec"));
+    let at = lines.next()?.split(',').position(|name| name.trim() == "fetch.nMsg.sec")?;
+    positive(lines.next()?.split(',').nth(at)?)
+}
+
+fn positive(text: &str) -> Option<f64> {
+    text.trim().parse().ok().filter(|rate: &f64| *rate > 0.0 && rate.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_of_the_producer_counts() {
+        let said = "9 records sent, 1.0 records/sec (0.1 MB/sec), 2.0 ms avg latency.\n\
+            100000 records sent, 157232.7 records/sec (38.39 MB/sec), 300.1 ms avg latency, \
+            500.00 ms max latency, 310 ms 50th, 480 ms 95th, 499 ms 99th, 500 ms 99.9th.\n";
+        assert_eq!(rate_of_producer(said), Some(157_232.7));
+        assert_eq!(rate_of_producer("nothing"), None);
+    }
+
+    #[test]
+    fn joining_the_group_does_not_count() {
+        let said = "start.time, end.time, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, \
+            nMsg.sec, rebalance.time.ms, fetch.time.ms, fetch.MB.sec, fetch.nMsg.sec\n\
+            2026-01-01 00:00:00:000, 2026-01-01 00:00:04:000, 24.4, 6.1, 100000, 25000.0, \
+            3500, 500, 48.8, 200000.5\n";
+        assert_eq!(rate_of_consumer(said), Some(200_000.5));
+        assert_eq!(rate_of_consumer("fetch.nMsg.sec\n"), None);
+    }
+}
