@@ -17,8 +17,7 @@ pub(crate) use meter::Meter;
 /// Whether this build can use the client of a backend directly.
 #[must_use]
 pub fn has_client(backend: &str) -> bool {
-    (backend == "nats" && cfg!(feature = "nats"))
-        || (backend == "kafka" && cfg!(feature = "kafka"))
+    (backend == "nats" && cfg!(feature = "nats")) || (backend == "kafka" && cfg!(feature = "kafka"))
 }
 
 pub(crate) async fn measure(job: &Job, place: &Place) -> Result<Sample, Error> {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use eventbus_core::{Error, ErrorKind, EventBus, Start, SubscribeOptions, Topic};
+use eventbus_core::{Error, ErrorKind, EventBus, Start, Stats, SubscribeOptions, Topic};
 use tokio::{
     sync::{mpsc, watch},
     task::{JoinError, JoinHandle, JoinSet},
@@ -56,6 +56,7 @@ pub async fn run(
     let bus = connect.await?;
     let (run, topic) = name(load)?;
     let run = Run {
+        stats_before: bus.stats(),
         bus,
         topic,
         load: Arc::new(load.clone()),
@@ -102,6 +103,8 @@ struct Run {
     topic: Topic,
     load: Arc<Load>,
     origin: Origin,
+    /// What the bus had done before.
+    stats_before: Stats,
     /// Tasks before there was a bus.
     before: usize,
     progress: Progress,
@@ -134,8 +137,8 @@ impl Run {
         let elapsed = started.elapsed();
 
         ack.add(&timer.join().await?);
-        let stats = self.bus.stats();
-        let _ = goal.send(Some(stats.acknowledged));
+        let (acked, failed) = self.verdicts();
+        let _ = goal.send(Some(acked));
         let reader = match reader {
             Some(reader) => Some(reader.join().await??),
             None => None,
@@ -143,14 +146,12 @@ impl Run {
         let observed = monitor.finish();
         let (order_violations, e2e) = match reader {
             Some(reader) => (Some(reader.seen.violations()), Some(reader.e2e)),
-            None if self.load.checks_order() => {
-                (Some(self.read_back(stats.acknowledged).await?), None)
-            }
+            None if self.load.checks_order() => (Some(self.read_back(acked).await?), None),
             None => (None, None),
         };
         Ok(Figures {
-            acked: stats.acknowledged,
-            failed: stats.failed + stats.refused,
+            acked,
+            failed,
             elapsed,
             accept,
             ack,
@@ -168,7 +169,7 @@ impl Run {
         let (go, gate) = watch::channel(true);
         join(&mut self.publishers(&quiet(), &gate, None)).await?;
         self.flush().await?;
-        let stored = self.bus.stats().acknowledged;
+        let (stored, _) = self.verdicts();
 
         let _ = go.send(false);
         let options = SubscribeOptions::group("bench").start(Start::Earliest);
@@ -251,6 +252,13 @@ impl Run {
                 Ok(()) => return Ok(()),
             }
         }
+    }
+
+    /// How many messages were acknowledged, and how many failed or were refused.
+    fn verdicts(&self) -> (u64, u64) {
+        let (before, now) = (&self.stats_before, self.bus.stats());
+        let failed = now.failed + now.refused - before.failed - before.refused;
+        (now.acknowledged - before.acknowledged, failed)
     }
 
     fn usage(&self, own: usize) -> Usage {

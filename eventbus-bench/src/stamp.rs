@@ -115,6 +115,13 @@ impl Iterator for Messages {
     }
 }
 
+/// A message of `load` as the bus would send it, for clients that send the same bytes.
+#[cfg(any(feature = "nats", feature = "kafka"))]
+pub(crate) fn encoded(load: &Load) -> Bytes {
+    let origin = Origin { run: 0, started: Instant::now() };
+    Messages::new(load, origin, 0).next().map_or_else(Bytes::new, |envelope| envelope.to_bytes())
+}
+
 /// How many of `messages` the publisher number `publisher` makes.
 fn share(messages: u64, publishers: u64, publisher: u64) -> u64 {
     messages / publishers + u64::from(publisher < messages % publishers)
@@ -134,7 +141,7 @@ pub(crate) fn last_of_lanes(load: &Load) -> Vec<Option<u64>> {
 }
 
 /// Bytes that do not compress well, as real payloads do not compress to nothing.
-pub(crate) fn filler(size: usize) -> Vec<u8> {
+fn filler(size: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     std::iter::repeat_with(|| {
         state ^= state << 13;

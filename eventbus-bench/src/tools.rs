@@ -31,7 +31,7 @@ pub const fn variable(tool: Tool) -> &'static str {
 pub async fn version(tool: Tool) -> Result<String, Error> {
     let output = match tool {
         Tool::NatsBench => nats_bench::command()?.arg("--version").output().await,
-        Tool::KafkaPerf => return Ok(String::new()),
+        Tool::KafkaPerf => return Ok(kafka_perf::version()),
     };
     let output = output.map_err(|source| ToolError::Start { tool, source })?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())

@@ -139,13 +139,15 @@ impl Selection {
         bursts.chain((self.sustained_bytes > 0).then_some(Shape::Sustained)).collect()
     }
 
-    fn rivals(&self, backend: &str, mode: Mode) -> Vec<Measured> {
+    fn rivals(&self, backend: &str, mode: Mode, shape: Shape) -> Vec<Measured> {
         let client = (self.clients && has_client(backend)).then_some(Measured::Client);
         let tool = match (backend, mode) {
             ("nats", _) => Some(Tool::NatsBench),
             ("kafka", Mode::Async | Mode::Consume) => Some(Tool::KafkaPerf),
             _ => None,
         };
+        // Kafka's counts its connecting, which is most of a burst.
+        let tool = tool.filter(|tool| *tool != Tool::KafkaPerf || shape == Shape::Sustained);
         let tool = tool.filter(|tool| self.tools && is_there(*tool)).map(Measured::Tool);
         client.into_iter().chain(tool).collect()
     }
@@ -231,7 +233,7 @@ impl Selection {
             let bus = Job { name: target.name.clone(), ..bus };
             // Two buses at one backend have the same rivals.
             if !backends.contains(&bus.backend) {
-                let rivals = self.rivals(&bus.backend, mode).into_iter();
+                let rivals = self.rivals(&bus.backend, mode, shape).into_iter();
                 jobs.extend(rivals.map(|measured| Job { measured, name: None, ..bus.clone() }));
                 backends.push(bus.backend.clone());
             }

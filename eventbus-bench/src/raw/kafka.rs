@@ -1,7 +1,7 @@
 //! `rdkafka`, used directly, with the settings that the bus has.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,9 +13,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::DeliveryResult,
-    producer::{
-        BaseRecord, FutureProducer, FutureRecord, Producer, ProducerContext, ThreadedProducer,
-    },
+    producer::{BaseRecord, FutureProducer, FutureRecord, ProducerContext, ThreadedProducer},
 };
 
 use super::meter::{Meter, left_over};
@@ -24,7 +22,7 @@ use crate::{
     latency::Latencies,
     measure::{Job, Place, Sample},
     process::Usage,
-    stamp::filler,
+    stamp::encoded,
 };
 
 /// Of the acknowledgements, at most about so many are timed per measurement.
@@ -51,6 +49,11 @@ pub(crate) async fn measure(job: &Job, place: &Place) -> Result<Sample, Error> {
         }
     };
     Ok(Sample { leaked_tasks: Some(left_over(before).await), ..sample })
+}
+
+/// The version of librdkafka.
+pub(crate) fn library_version() -> String {
+    rdkafka::util::get_rdkafka_version().1
 }
 
 /// Removes the topic of a place.
@@ -90,19 +93,27 @@ fn producer(place: &Place, window: usize) -> ClientConfig {
 #[derive(Clone)]
 struct Verdicts {
     origin: Instant,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<(Mutex<Seen>, Condvar)>,
 }
 
 struct Seen {
     acked: u64,
     failed: u64,
+    /// Somebody waits for so many verdicts.
+    awaited: u64,
     latencies: Latencies,
+}
+
+impl Seen {
+    fn nothing() -> Self {
+        Self { acked: 0, failed: 0, awaited: u64::MAX, latencies: Latencies::new() }
+    }
 }
 
 impl Verdicts {
     fn new() -> Self {
-        let seen = Seen { acked: 0, failed: 0, latencies: Latencies::new() };
-        Self { origin: Instant::now(), seen: Arc::new(Mutex::new(seen)) }
+        let seen = Arc::new((Mutex::new(Seen::nothing()), Condvar::new()));
+        Self { origin: Instant::now(), seen }
     }
 
     /// What goes along with a message that is timed; others have a zero.
@@ -110,9 +121,20 @@ impl Verdicts {
         if timed { (self.origin.elapsed().as_nanos() as usize).max(1) } else { 0 }
     }
 
-    fn count(&self) -> (u64, u64) {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        (seen.acked, seen.failed)
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until `sent` messages have their verdict.
+    fn wait_for(&self, sent: u64) -> Result<(), Error> {
+        let mut seen = self.lock();
+        seen.awaited = sent;
+        let pending = |seen: &mut Seen| seen.acked + seen.failed < sent;
+        let waited = self.seen.1.wait_timeout_while(seen, PATIENCE, pending);
+        if waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
+            return Err(Error::new(ErrorKind::Unexpected, "the raw client gave no verdict"));
+        }
+        Ok(())
     }
 }
 
@@ -122,7 +144,7 @@ impl ProducerContext for Verdicts {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, stamp: usize) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.lock();
         match result {
             Ok(_) => {
                 seen.acked += 1;
@@ -132,6 +154,9 @@ impl ProducerContext for Verdicts {
                 }
             }
             Err(_) => seen.failed += 1,
+        }
+        if seen.acked + seen.failed >= seen.awaited {
+            self.seen.1.notify_all();
         }
     }
 }
@@ -144,10 +169,14 @@ fn publish(job: &Job, place: &Place, before: usize) -> Result<Sample, Error> {
         .create_with_context(verdicts.clone())
         .map_err(failed("connect"))?;
     let keys: Vec<String> = (0..load.keys).map(|key| format!("key-{key}")).collect();
-    let payload = filler(load.size);
+    let payload = encoded(load);
     let batch = if load.mode == Mode::Batch { load.batch_size as u64 } else { u64::MAX };
     let every = (load.messages / SAMPLES).max(1);
     let mut batches = Latencies::new();
+    // The client gets its producer id and finds the leader with the first message.
+    send(&producer, BaseRecord::with_opaque_to(place.topic.as_str(), 0).payload(&payload[..]))?;
+    verdicts.wait_for(1)?;
+    *verdicts.lock() = Seen::nothing();
     let meter = Meter::start(before)?;
     let mut begun = Instant::now();
     for n in 0..load.messages {
@@ -161,18 +190,15 @@ fn publish(job: &Job, place: &Place, before: usize) -> Result<Sample, Error> {
         }
         send(&producer, record)?;
         if (n + 1).is_multiple_of(batch) || (batch != u64::MAX && n + 1 == load.messages) {
-            settle(&producer, &verdicts, n + 1)?;
+            verdicts.wait_for(n + 1)?;
             batches.record_now(begun.elapsed());
             begun = Instant::now();
         }
     }
-    settle(&producer, &verdicts, load.messages)?;
-    let (acked, failed) = verdicts.count();
-    if batch != u64::MAX {
-        return Ok(meter.stop(acked, failed, &batches));
-    }
-    let seen = verdicts.seen.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(meter.stop(acked, failed, &seen.latencies))
+    verdicts.wait_for(load.messages)?;
+    let seen = verdicts.lock();
+    let latencies = if batch == u64::MAX { &seen.latencies } else { &batches };
+    Ok(meter.stop(seen.acked, seen.failed, latencies))
 }
 
 /// Waits while the queue is full.
@@ -192,35 +218,20 @@ fn send<'a>(
     }
 }
 
-/// Waits until `sent` messages have their verdict.
-fn settle(
-    producer: &ThreadedProducer<Verdicts>,
-    verdicts: &Verdicts,
-    sent: u64,
-) -> Result<(), Error> {
-    producer.flush(PATIENCE).map_err(failed("flush"))?;
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        let (acked, failed) = verdicts.count();
-        if acked + failed >= sent {
-            return Ok(());
-        }
-        std::thread::sleep(FULL);
-    }
-    Err(Error::new(ErrorKind::Unexpected, "the raw client gave no verdict"))
-}
-
 /// With the client's own futures, each awaited.
 async fn synchronously(job: &Job, place: &Place, before: usize) -> Result<Sample, Error> {
     let load = &job.load;
     let producer: FutureProducer =
         producer(place, job.window).create().map_err(failed("connect"))?;
-    let payload = filler(load.size);
+    let payload = encoded(load);
+    let first = FutureRecord::to(place.topic.as_str()).payload(&payload[..]).key("key-0");
+    let warm = producer.send(first, Duration::ZERO).await;
+    warm.map_err(|(error, _)| failed("publish")(error))?;
     let meter = Meter::start(before)?;
     let (mut acked, mut latencies) = (0, Latencies::new());
     for n in 0..load.messages {
         let key = format!("key-{}", n % u64::from(load.keys.max(1)));
-        let record = FutureRecord::to(place.topic.as_str()).payload(&payload).key(&key);
+        let record = FutureRecord::to(place.topic.as_str()).payload(&payload[..]).key(&key);
         let started = Instant::now();
         if producer.send(record, Duration::ZERO).await.is_ok() {
             acked += 1;

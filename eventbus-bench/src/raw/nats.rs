@@ -25,7 +25,7 @@ use crate::{
     latency::Latencies,
     measure::{Job, Place, Sample},
     process::Usage,
-    stamp::filler,
+    stamp::encoded,
 };
 
 /// Of the acknowledgements of mode `async`, so many are timed per measurement.
@@ -47,7 +47,7 @@ impl Raw {
             .max_ack_inflight(job.window)
             .timeout(Duration::from_secs(30))
             .build(client.clone());
-        let payload = Bytes::from(filler(job.load.size));
+        let payload = encoded(&job.load);
         Ok(Self { client, jetstream, subject: place.subject(), payload })
     }
 

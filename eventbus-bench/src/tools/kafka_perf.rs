@@ -25,6 +25,16 @@ fn java(class: &str) -> Result<Command, ToolError> {
     Ok(command)
 }
 
+/// The version in the name of the jar that has the tools.
+pub(super) fn version() -> String {
+    let class_path = std::env::var(super::variable(TOOL)).unwrap_or_default();
+    let jar = class_path.split([':', ';']).find_map(|path| {
+        let name = std::path::Path::new(path).file_name()?.to_str()?;
+        name.strip_prefix("kafka-tools-")?.strip_suffix(".jar").map(str::to_owned)
+    });
+    jar.unwrap_or_default()
+}
+
 pub(super) async fn measure(job: &Job, place: &Place) -> Result<Sample, ToolError> {
     let load = &job.load;
     match load.mode {
