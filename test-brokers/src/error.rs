@@ -116,6 +116,15 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// Toxiproxy refused what it was asked for, or did not answer.
+    #[error("toxiproxy: {request}: {reason}")]
+    Toxiproxy {
+        /// The request.
+        request: String,
+        /// What it said.
+        reason: String,
+    },
+
     /// Keys or certificates could not be made.
     #[error("keys and certificates could not be made: {0}")]
     Crypto(String),

@@ -1,4 +1,4 @@
-//! As much of an HTTP client as the monitoring endpoint of nats-server needs.
+//! As much of an HTTP client as the endpoints of nats-server and toxiproxy need.
 
 use std::io;
 use std::time::Duration;
@@ -11,15 +11,28 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 /// The status and body that `GET path` gives.
 pub(crate) async fn get(port: u16, path: &str) -> io::Result<(u16, String)> {
-    tokio::time::timeout(LIMIT, request(port, path))
+    send(port, "GET", path, "").await
+}
+
+/// The status and body that a request with this body gives.
+pub(crate) async fn send(
+    port: u16,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> io::Result<(u16, String)> {
+    // Version 1.0 has neither chunks nor kept connections.
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    tokio::time::timeout(LIMIT, exchange(port, &request))
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer to {path}")))?
 }
 
-async fn request(port: u16, path: &str) -> io::Result<(u16, String)> {
+async fn exchange(port: u16, request: &str) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    // Version 1.0 has neither chunks nor kept connections.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;

@@ -14,6 +14,7 @@
 //!
 //! - [`Nats`] and [`NatsCluster`] are servers of this process, with every fault
 //!   control. [`Kafka`] is one node in KRaft mode.
+//! - [`Toxiproxy`] breaks the connections to any of them.
 //! - [`discover`] takes a broker from the environment where one is given, and
 //!   starts one otherwise: for tests that need a broker and no fault.
 //! - The program `test-brokers` does the same around any command.
@@ -38,6 +39,7 @@ mod port;
 pub mod prepare;
 mod process;
 mod tls;
+mod toxiproxy;
 mod wait;
 
 pub use discover::Found;
@@ -45,3 +47,4 @@ pub use error::Error;
 pub use kafka::{Kafka, KafkaBuilder};
 pub use nats::{Nats, NatsBuilder, NatsCluster, Nkey, Operator, Tls, User};
 pub use tls::{Certificates, Identity};
+pub use toxiproxy::{Proxy, Toxiproxy};

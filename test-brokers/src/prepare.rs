@@ -16,6 +16,9 @@ pub const NATS_SERVER_VERSION: &str = "2.15.2";
 /// The version of the `nats` command that is built.
 pub const NATS_CLI_VERSION: &str = "0.5.1";
 
+/// The version of toxiproxy that is built.
+pub const TOXIPROXY_VERSION: &str = "2.12.0";
+
 /// The version of Kafka that is fetched.
 pub const KAFKA_VERSION: &str = "4.1.2";
 
@@ -29,13 +32,28 @@ pub async fn nats_cli() -> Result<PathBuf, Error> {
     go_program("nats", "github.com/nats-io/natscli/nats", NATS_CLI_VERSION).await
 }
 
+/// The program `toxiproxy-server`, which the Go toolchain calls `server`.
+pub async fn toxiproxy() -> Result<PathBuf, Error> {
+    let name = format!("toxiproxy-{TOXIPROXY_VERSION}");
+    go_built(name, "github.com/Shopify/toxiproxy/v2/cmd/server", TOXIPROXY_VERSION, "server").await
+}
+
 async fn go_program(
     program: &'static str,
     package: &'static str,
     version: &'static str,
 ) -> Result<PathBuf, Error> {
+    go_built(format!("{program}-{version}"), package, version, program).await
+}
+
+/// `program` is what the Go toolchain calls it: the last part of the package's path.
+async fn go_built(
+    name: String,
+    package: &'static str,
+    version: &'static str,
+    program: &'static str,
+) -> Result<PathBuf, Error> {
     blocking(move || {
-        let name = format!("{program}-{version}");
         let directory = cache::get_or_build(&name, |made| {
             go_install(&name, &format!("{package}@v{version}"), made)
         })?;
@@ -56,7 +74,7 @@ fn go_install(name: &str, package: &str, into: &Path) -> Result<(), Error> {
         .env_remove("GOARCH");
     cache::run_tool(name, &mut go, |source| Error::MissingTool {
         program: "go",
-        install: "Go 1.26 or newer, which builds nats-server",
+        install: "Go 1.26 or newer, which builds nats-server and toxiproxy",
         instead: "EVENTBUS_TEST_NATS_URL to the URL of a running server",
         source,
     })

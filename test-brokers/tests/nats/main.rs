@@ -4,6 +4,7 @@
 
 mod client;
 mod cluster;
+mod connections;
 mod controls;
 mod leftovers;
 mod program;
