@@ -43,7 +43,9 @@ async fn broker_version(job: &Job) -> Option<String> {
             Err(_) => None,
         },
         #[cfg(feature = "kafka")]
-        "kafka" => Some(format!("librdkafka {}", crate::raw::kafka::library_version())),
+        "kafka" if !matches!(job.measured, Measured::Tool(_)) => {
+            Some(format!("librdkafka {}", crate::raw::kafka::library_version()))
+        }
         _ => None,
     }
 }

@@ -21,7 +21,7 @@ th:first-child,td:first-child{position:sticky;left:0;background:#fff}tr.bus td:f
 figure.wide{max-width:36rem}figure{margin:0;break-inside:avoid}figure svg{width:100%;height:auto;display:block}figcaption{font-size:.8rem;opacity:.72;margin-top:.2rem}\
 details{margin:1rem 0}summary{cursor:pointer;font-weight:600}\
 code{font-size:.85em;background:#8882;padding:.1em .3em;border-radius:.25em;overflow-wrap:anywhere}\
-@media(prefers-color-scheme:dark){body{color:#e6e8eb;background:#14171a}td.bad{color:#f07a4a}th:first-child,td:first-child{background:#14171a}}\
+@media(max-width:40rem){td.words{white-space:nowrap}}@media(prefers-color-scheme:dark){body{color:#e6e8eb;background:#14171a}td.bad{color:#f07a4a}th:first-child,td:first-child{background:#14171a}}\
 @media print{body{color:#000;background:#fff;max-width:none;padding:0;font-size:11pt}.scroll{overflow:visible}table{font-size:6.5pt}th,td{padding:.15rem .25rem}h2{break-after:avoid}tr{break-inside:avoid}.plots{grid-template-columns:1fr 1fr}}";
 
 impl Comparison {

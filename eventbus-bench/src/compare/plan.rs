@@ -231,15 +231,14 @@ impl Selection {
         for target in &self.targets {
             let bus = Job::new(&target.url, Measured::Bus, Load::new(mode, messages, size))?;
             let bus = Job { name: target.name.clone(), ..bus };
-            // Two buses at one backend have the same rivals.
+            jobs.push(bus.clone());
+            // Two buses at one backend have the same rivals, measured right after the first.
             if !backends.contains(&bus.backend) {
                 let rivals = self.rivals(&bus.backend, mode, shape).into_iter();
                 jobs.extend(rivals.map(|measured| Job { measured, name: None, ..bus.clone() }));
-                backends.push(bus.backend.clone());
+                backends.push(bus.backend);
             }
-            jobs.push(bus);
         }
-        jobs.sort_by_key(|job| job.measured != Measured::Bus);
         Ok(jobs)
     }
 }

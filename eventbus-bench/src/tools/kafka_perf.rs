@@ -1,6 +1,9 @@
 //! Kafka's producer and consumer performance tools.
 
-use std::ffi::OsString;
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use tokio::process::Command;
 
@@ -28,11 +31,19 @@ fn java(class: &str) -> Result<Command, ToolError> {
 /// The version in the name of the jar that has the tools.
 pub(super) fn version() -> String {
     let class_path = std::env::var(super::variable(TOOL)).unwrap_or_default();
-    let jar = class_path.split([':', ';']).find_map(|path| {
-        let name = std::path::Path::new(path).file_name()?.to_str()?;
-        name.strip_prefix("kafka-tools-")?.strip_suffix(".jar").map(str::to_owned)
-    });
-    jar.unwrap_or_default()
+    class_path.split([':', ';']).flat_map(jars).find_map(|jar| version_of(&jar)).unwrap_or_default()
+}
+
+/// The jar, or the jars of a directory that stands there as `directory/*`.
+fn jars(path: &str) -> Vec<PathBuf> {
+    let Some(directory) = path.strip_suffix('*') else { return vec![path.into()] };
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
+
+fn version_of(jar: &Path) -> Option<String> {
+    let version = jar.file_name()?.to_str()?.strip_prefix("kafka-tools-")?.strip_suffix(".jar")?;
+    version.starts_with(|first: char| first.is_ascii_digit()).then(|| version.to_owned())
 }
 
 pub(super) async fn measure(job: &Job, place: &Place) -> Result<Sample, ToolError> {
