@@ -12,8 +12,8 @@
 //! # }
 //! ```
 //!
-//! - [`Nats`] and [`NatsCluster`] are servers of this process, with every fault
-//!   control. [`Kafka`] is one node in KRaft mode.
+//! - [`Nats`], [`NatsCluster`], [`Kafka`] and [`KafkaCluster`] are servers of this
+//!   process, with every fault control.
 //! - [`Toxiproxy`] breaks the connections to any of them.
 //! - [`discover`] takes a broker from the environment where one is given, and
 //!   starts one otherwise: for tests that need a broker and no fault.
@@ -44,7 +44,7 @@ mod wait;
 
 pub use discover::Found;
 pub use error::Error;
-pub use kafka::{Kafka, KafkaBuilder};
+pub use kafka::{Kafka, KafkaBuilder, KafkaCluster};
 pub use nats::{Nats, NatsBuilder, NatsCluster, Nkey, Operator, Tls, User};
 pub use tls::{Certificates, Identity};
 pub use toxiproxy::{Proxy, Toxiproxy};

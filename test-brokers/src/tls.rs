@@ -20,6 +20,14 @@ pub struct Identity {
     pub key: PathBuf,
 }
 
+impl Identity {
+    /// The key and the certificate in one text, as Java reads them.
+    pub fn in_one(&self) -> Result<String, Error> {
+        let read = |path: &Path| fs::read_to_string(path).map_err(Error::io("cannot read", path));
+        Ok(read(&self.key)? + &read(&self.certificate)?)
+    }
+}
+
 /// An authority with what it signed, and a second authority that nobody trusts.
 ///
 /// All identities are good for `localhost`, `127.0.0.1` and `::1`, as a server

@@ -2,17 +2,18 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::properties;
+use super::properties::Properties;
 use crate::prepare::{self, KAFKA_VERSION};
 use crate::{Error, cache};
 
 /// What fetches the jars.
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
 
-/// In Kafka's notation. One will do: no node ever meets one of another cluster.
+/// In Kafka's notation. One will do: nobody knows the ports of another cluster.
 const CLUSTER_ID: &str = "dGVzdC1icm9rZXJzLTAwMQ";
 
 /// Kafka, fetched once.
@@ -25,7 +26,7 @@ pub(crate) async fn install() -> Result<Install, Error> {
         let name = format!("kafka-{KAFKA_VERSION}");
         cache::get_or_build(&name, |made| {
             fetch(&name, made)?;
-            format(made)
+            template(made)
         })
         .map(Install)
     })
@@ -39,20 +40,41 @@ impl Install {
     }
 
     /// Makes `store` the store of a new broker, unless it is one already. Copying
-    /// takes no time; a JVM to do it takes as long as the broker's.
-    pub(super) fn format(&self, store: &Path) -> Result<(), Error> {
-        let template = self.0.join("store");
-        fs::create_dir_all(store).map_err(Error::io("cannot create", store))?;
-        // The last one says that the store is there.
-        for file in ["bootstrap.checkpoint", "meta.properties"] {
-            let copy = store.join(file);
-            if store.join("meta.properties").exists() {
-                break;
-            }
-            fs::copy(template.join(file), &copy).map_err(Error::io("cannot create", copy))?;
+    /// takes no time; a JVM to do it, which only users need, takes as long as the
+    /// broker's. `directory` has the broker's `server.properties`.
+    pub(super) fn format(
+        &self,
+        store: &Path,
+        id: usize,
+        directory: &Path,
+        users: &[String],
+    ) -> Result<(), Error> {
+        // The last file that is written: it says that the store is there.
+        let last = store.join("meta.properties");
+        if last.exists() {
+            return Ok(());
         }
-        Ok(())
+        fs::create_dir_all(store).map_err(Error::io("cannot create", store))?;
+        if !users.is_empty() {
+            return format(directory, &self.class_path(), "server.properties", users);
+        }
+        let checkpoint = "bootstrap.checkpoint";
+        let (from, to) = (self.0.join("store").join(checkpoint), store.join(checkpoint));
+        fs::copy(from, &to).map_err(Error::io("cannot create", to))?;
+        let directory_id = directory_id();
+        let text = format!(
+            "version=1\ncluster.id={CLUSTER_ID}\nnode.id={id}\ndirectory.id={directory_id}\n"
+        );
+        fs::write(&last, text).map_err(Error::io("cannot write", last))
     }
+}
+
+/// In Kafka's notation, which begins with no dash.
+fn directory_id() -> String {
+    let random = || RandomState::new().hash_one(0).to_be_bytes();
+    let mut bytes = [random(), random()].concat();
+    bytes[0] &= 0x7f;
+    data_encoding::BASE64URL_NOPAD.encode(&bytes)
 }
 
 /// Java in `directory`, which must exist and gets all that Java leaves.
@@ -119,14 +141,33 @@ fn fetch(name: &str, into: &Path) -> Result<(), Error> {
     })
 }
 
-/// Makes the store that new brokers get a copy of. It depends on no port.
-fn format(install: &Path) -> Result<(), Error> {
-    let properties = install.join("format.properties");
-    write(&properties, &properties::text(1, 2, Path::new("store")))?;
-    let mut tool = java(install, &class_path(install));
+/// Makes what is in the store of a new broker. It depends on no port.
+fn template(install: &Path) -> Result<(), Error> {
+    let text = Properties {
+        index: 0,
+        controllers: &[1],
+        client: 2,
+        internal: 3,
+        protocol: "PLAINTEXT",
+        store: Path::new("store"),
+    }
+    .to_text();
+    write(&install.join("format.properties"), &text)?;
+    format(install, &class_path(install), "format.properties", &[])
+}
+
+/// Runs Kafka's own tool, in `directory`.
+fn format(
+    directory: &Path,
+    class_path: &OsStr,
+    properties: &str,
+    arguments: &[String],
+) -> Result<(), Error> {
+    let mut tool = java(directory, class_path);
     tool.args(["kafka.tools.StorageTool", "format"])
         .args(["--cluster-id", CLUSTER_ID])
-        .args(["--config", "format.properties"]);
+        .args(["--config", properties])
+        .args(arguments);
     cache::run_tool("Kafka's store", &mut tool, |source| Error::MissingTool {
         program: "java",
         install: "Java 17 or newer, which runs Kafka",

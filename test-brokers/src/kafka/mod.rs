@@ -1,9 +1,14 @@
-//! Kafka: one node in KRaft mode, on a JVM.
+//! Kafka in KRaft mode, on JVMs.
 
+mod builder;
+mod cluster;
 mod install;
 mod metadata;
 mod node;
 mod properties;
+mod security;
 
+pub use builder::KafkaBuilder;
+pub use cluster::KafkaCluster;
 pub(crate) use install::install;
-pub use node::{Kafka, KafkaBuilder};
+pub use node::Kafka;

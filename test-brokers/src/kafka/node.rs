@@ -1,21 +1,26 @@
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
+
+use super::KafkaBuilder;
 use super::install::{install, java};
-use super::{metadata, properties};
+use super::metadata::{self, Metadata};
+use super::properties::{Properties, node_id};
+use super::security::Stores;
 use crate::guard::RunDirectory;
 use crate::port::Port;
 use crate::process::Process;
-use crate::{Error, prepare};
+use crate::{Certificates, Error, prepare};
 
 /// How long a broker may take to become ready or to stop.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A Kafka broker of this process, on ports of its own, with its fault controls.
 ///
-/// It is its own controller (KRaft, combined mode) and keeps one replica of
+/// It is its own controller (KRaft, combined mode) and, alone, keeps one replica of
 /// everything. Dropping it kills the broker and removes its directory. The
 /// controls take `&self`, so that one broker can be shared; they are not meant to
 /// race each other.
@@ -35,41 +40,21 @@ pub struct Kafka {
     // Dropped first: the directory must not go before the process.
     process: Process,
     class_path: OsString,
-    client: Port,
-    _controller: Port,
     url: String,
+    id: i32,
+    client: Port,
+    internal: Port,
+    /// None in a cluster, which has them all.
+    _controller: Option<Port>,
+    certificates: Option<Certificates>,
     directory: RunDirectory,
 }
 
-/// Options of a [`Kafka`] broker.
-#[derive(Debug, Clone, Default)]
-#[must_use = "nothing starts until `start`"]
-pub struct KafkaBuilder {
-    store: Option<PathBuf>,
-    extra: String,
-}
-
-impl KafkaBuilder {
-    /// Keeps the topics in `directory`, which is not removed.
-    pub fn store_dir(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.store = Some(directory.into());
-        self
-    }
-
-    /// Appends lines to the broker's properties; a later line overrides an earlier
-    /// one. Calling it again adds more.
-    pub fn config(mut self, lines: &str) -> Self {
-        self.extra.push_str(lines);
-        self.extra.push('\n');
-        self
-    }
-
-    /// Starts the broker and waits until it is ready.
-    pub async fn start(self) -> Result<Kafka, Error> {
-        let kafka = Kafka::create(&self).await?;
-        kafka.launch().await?;
-        Ok(kafka)
-    }
+/// The place of a broker in a cluster: its index, and all controllers' ports.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Member<'a> {
+    pub(super) index: usize,
+    pub(super) all: &'a [u16],
 }
 
 impl Kafka {
@@ -83,31 +68,73 @@ impl Kafka {
         KafkaBuilder::default()
     }
 
-    async fn create(options: &KafkaBuilder) -> Result<Self, Error> {
+    /// Prepares all that a broker needs, without starting it.
+    pub(super) async fn create(
+        options: &KafkaBuilder,
+        member: Option<Member<'_>>,
+    ) -> Result<Self, Error> {
         let install = install().await?;
-        let directory = RunDirectory::create("kafka")?;
-        let client = Port::take()?;
-        let controller = Port::take()?;
+        let name = match member {
+            Some(Member { index, .. }) => format!("kafka-n{index}"),
+            None => "kafka".to_owned(),
+        };
+        let directory = RunDirectory::create(&name)?;
+        let (client, internal) = (Port::take()?, Port::take()?);
+        let controller = match member {
+            Some(_) => None,
+            None => Some(Port::take()?),
+        };
+        let alone = controller.as_ref().map(Port::number);
+        let Member { index, all } = member.unwrap_or(Member { index: 0, all: alone.as_slice() });
         let store = match &options.store {
+            Some(store) if member.is_some() => store.join(&name),
             Some(store) => store.clone(),
             None => directory.path().join("store"),
         };
-        install.format(&store)?;
-        let mut text = properties::text(client.number(), controller.number(), &store);
+        let certificates = match options.security.tls {
+            Some(_) => Some(Certificates::create(&directory.path().join("tls"))?),
+            None => None,
+        };
+        let stores = match options.security.tls.zip(certificates.as_ref()) {
+            Some((tls, made)) => Some(Stores::create(&directory.path().join("tls"), tls, made)?),
+            None => None,
+        };
+        let mut text = Properties {
+            index,
+            controllers: all,
+            client: client.number(),
+            internal: internal.number(),
+            protocol: options.security.protocol(),
+            store: &store,
+        }
+        .to_text();
+        text.push_str(&options.security.properties(stores.as_ref()));
         text.push_str(&options.extra);
         let file = directory.path().join("server.properties");
         fs::write(&file, text).map_err(Error::io("cannot write", file))?;
+        let class_path = install.class_path();
+        let (users, path) = (options.security.format_arguments(), directory.path().to_owned());
+        prepare::blocking(move || install.format(&store, node_id(index), &path, &users)).await?;
         Ok(Self {
-            process: Process::new("Kafka".to_owned(), directory.path().join("kafka.log")),
-            class_path: install.class_path(),
+            process: Process::new(name, directory.path().join("kafka.log")),
+            class_path,
             url: format!("kafka://127.0.0.1:{}", client.number()),
+            id: i32::try_from(node_id(index)).unwrap_or(i32::MAX),
             client,
+            internal,
             _controller: controller,
+            certificates,
             directory,
         })
     }
 
-    async fn launch(&self) -> Result<(), Error> {
+    /// Starts the process and waits until it is ready.
+    pub(super) async fn launch(&self) -> Result<(), Error> {
+        self.spawn()?;
+        self.wait().await
+    }
+
+    pub(super) fn spawn(&self) -> Result<(), Error> {
         // As Kafka's own start script has them, but for the initial heap.
         let mut command = java(self.directory.path(), &self.class_path);
         command.args([
@@ -123,16 +150,31 @@ impl Kafka {
             "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
         ]);
         command.args(["kafka.Kafka", "server.properties"]);
-        self.process.start(command)?;
+        self.process.start(command)
+    }
+
+    pub(super) async fn wait(&self) -> Result<(), Error> {
         self.process.ready(LIMIT, || self.probe()).await
     }
 
+    /// One attempt to see the broker registered and open to clients.
     async fn probe(&self) -> Result<(), String> {
-        match metadata::has_broker(self.port()).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err("the broker is not registered yet".to_owned()),
-            Err(error) => Err(format!("no metadata on port {}: {error}", self.port())),
+        if !self.metadata().await?.brokers.contains(&self.id) {
+            return Err("the broker is not registered yet".to_owned());
         }
+        let connected = TcpStream::connect(("127.0.0.1", self.port())).await;
+        connected.map(drop).map_err(|error| format!("port {}: {error}", self.port()))
+    }
+
+    /// What the broker knows of the cluster, or what went wrong.
+    pub(super) async fn metadata(&self) -> Result<Metadata, String> {
+        let port = self.internal.number();
+        metadata::ask(port).await.map_err(|error| format!("no metadata on port {port}: {error}"))
+    }
+
+    /// Whether it runs and is not frozen.
+    pub(super) fn answers(&self) -> bool {
+        self.process.answers()
     }
 
     /// Where clients connect: `kafka://127.0.0.1:<port>`.
@@ -158,6 +200,11 @@ impl Kafka {
     /// The class path of Kafka's tools.
     pub fn class_path(&self) -> &std::ffi::OsStr {
         &self.class_path
+    }
+
+    /// The certificates, if it was started with TLS.
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.certificates.as_ref()
     }
 
     /// A directory for files that are to go away with the broker.
@@ -200,6 +247,10 @@ impl Kafka {
     /// Starts the broker again, on the same ports and the same store, and waits
     /// until it is ready. One that runs, or is frozen, is stopped in order first:
     /// for a crash, call [`kill`](Self::kill) before.
+    ///
+    /// A member of a cluster needs most of the others to become ready: where they
+    /// are down too, restart them at once (`tokio::try_join!`). It is ready before it
+    /// has caught up with them; see [`KafkaCluster::ready`](super::KafkaCluster::ready).
     pub async fn restart(&self) -> Result<(), Error> {
         self.stop().await?;
         self.launch().await

@@ -2,31 +2,69 @@
 
 use std::path::Path;
 
-/// Few partitions for Kafka's own topics, and no wait for a group's other members:
-/// the first consumer of a test would pay for both. After a kill the controller
-/// lets the broker in again once its session is over: sooner than by default.
-pub(super) fn text(client: u16, controller: u16, store: &Path) -> String {
-    let store = store.display();
-    format!(
-        "\
+/// What one broker's file is made from.
+#[derive(Debug)]
+pub(super) struct Properties<'a> {
+    /// The index of this broker in `controllers`.
+    pub(super) index: usize,
+    /// The ports of all brokers' controllers.
+    pub(super) controllers: &'a [u16],
+    pub(super) client: u16,
+    /// The port that brokers use among themselves, which is never secured.
+    pub(super) internal: u16,
+    /// The security protocol of `client`.
+    pub(super) protocol: &'a str,
+    pub(super) store: &'a Path,
+}
+
+/// A broker's id, from its index.
+pub(super) fn node_id(index: usize) -> usize {
+    index + 1
+}
+
+impl Properties<'_> {
+    /// Few partitions for Kafka's own topics, and no wait for a group's other
+    /// members: the first consumer of a test would pay for both. After a kill the
+    /// controller lets the broker in again once its session is over: sooner than by
+    /// default.
+    pub(super) fn to_text(&self) -> String {
+        let Self { client, internal, protocol, .. } = self;
+        let (store, id) = (self.store.display(), node_id(self.index));
+        let controller = self.controllers[self.index];
+        let voters: Vec<String> = self
+            .controllers
+            .iter()
+            .enumerate()
+            .map(|(index, port)| format!("{}@127.0.0.1:{port}", node_id(index)))
+            .collect();
+        let voters = voters.join(",");
+        let replicas = self.controllers.len().min(3);
+        let in_sync = replicas.saturating_sub(1).max(1);
+        format!(
+            "\
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
+node.id={id}
+controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{client}
+inter.broker.listener.name=INTERNAL
+listener.security.protocol.map=CLIENT:{protocol},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=CLIENT://127.0.0.1:{client},INTERNAL://127.0.0.1:{internal},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=CLIENT://127.0.0.1:{client},INTERNAL://127.0.0.1:{internal}
 log.dirs={store}
+default.replication.factor={replicas}
+min.insync.replicas={in_sync}
 offsets.topic.num.partitions=4
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={replicas}
 transaction.state.log.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={in_sync}
 share.coordinator.state.topic.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.replication.factor={replicas}
+share.coordinator.state.topic.min.isr={in_sync}
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 group.initial.rebalance.delay.ms=0
 "
-    )
+        )
+    }
 }

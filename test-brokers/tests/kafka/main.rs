@@ -4,7 +4,11 @@
 #[path = "../support/until.rs"]
 mod until;
 
-use std::io::{BufRead, BufReader, Write};
+mod cluster;
+mod security;
+mod tool;
+
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -13,25 +17,8 @@ use test_brokers::{Kafka, prepare};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use tool::tool;
 use until::{listens, runs, until};
-
-/// Runs one of Kafka's own tools with `input`; gives what it printed.
-fn tool(kafka: &Kafka, class: &str, arguments: &[&str], input: &str) -> String {
-    let mut tool = Command::new("java")
-        .args(["-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-cp"])
-        .arg(kafka.class_path())
-        .arg(class)
-        .args(["--bootstrap-server", kafka.bootstrap()])
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    tool.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = tool.wait_with_output().unwrap();
-    assert!(output.status.success(), "{class}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
 
 fn produce(kafka: &Kafka, value: &str) {
     let arguments = ["--topic", "kept"];
