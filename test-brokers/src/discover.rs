@@ -3,11 +3,18 @@
 //! In this order:
 //! 1. the one that `EVENTBUS_TEST_NATS_URL` or `EVENTBUS_TEST_KAFKA_BOOTSTRAP`
 //!    names, which has no fault controls;
-//! 2. one in Docker (not there yet);
+//! 2. one in a container, where an engine answers and an image can be had;
 //! 3. a native one, started here.
 //!
-//! `EVENTBUS_TEST_BROKERS=docker|native|external` forces one of them. A line on
-//! stderr says which it is.
+//! [`Nats::start`] and [`Kafka::start`] choose between the last two in the same way;
+//! clusters are always native. `EVENTBUS_TEST_BROKERS=docker|native|external` forces
+//! one of them. A line on stderr says which it is.
+//!
+//! Containers need the command `docker` and an engine of this machine, which
+//! `DOCKER_HOST` may name. The image is `EVENTBUS_TEST_NATS_IMAGE` or
+//! `EVENTBUS_TEST_KAFKA_IMAGE`, or else the public one (`nats`, `apache/kafka`) of the
+//! version that native brokers have, or else what `test-brokers/images/build.sh`
+//! makes where no registry can be reached.
 
 use std::env;
 
@@ -17,6 +24,10 @@ use crate::{Error, Kafka, Nats};
 pub const NATS_URL: &str = "EVENTBUS_TEST_NATS_URL";
 /// The address, `host:port`, of a running Kafka broker.
 pub const KAFKA_BOOTSTRAP: &str = "EVENTBUS_TEST_KAFKA_BOOTSTRAP";
+/// The image to start NATS from, in a container.
+pub const NATS_IMAGE: &str = "EVENTBUS_TEST_NATS_IMAGE";
+/// The image to start Kafka from, in a container.
+pub const KAFKA_IMAGE: &str = "EVENTBUS_TEST_KAFKA_IMAGE";
 /// Forces a kind of broker.
 pub const BROKERS: &str = "EVENTBUS_TEST_BROKERS";
 
@@ -26,8 +37,8 @@ pub const BROKERS: &str = "EVENTBUS_TEST_BROKERS";
 pub enum Found<B> {
     /// One that runs elsewhere: its URL. Nothing about it can be controlled.
     External(String),
-    /// One that this process started.
-    Native(B),
+    /// One that this process started, natively or in a container.
+    Started(B),
 }
 
 impl<B> Found<B> {
@@ -35,7 +46,7 @@ impl<B> Found<B> {
     pub fn controls(&self) -> Option<&B> {
         match self {
             Self::External(_) => None,
-            Self::Native(broker) => Some(broker),
+            Self::Started(broker) => Some(broker),
         }
     }
 }
@@ -45,7 +56,7 @@ impl Found<Nats> {
     pub fn url(&self) -> &str {
         match self {
             Self::External(url) => url,
-            Self::Native(nats) => nats.url(),
+            Self::Started(nats) => nats.url(),
         }
     }
 }
@@ -55,7 +66,7 @@ impl Found<Kafka> {
     pub fn url(&self) -> &str {
         match self {
             Self::External(url) => url,
-            Self::Native(kafka) => kafka.url(),
+            Self::Started(kafka) => kafka.url(),
         }
     }
 }
@@ -67,14 +78,15 @@ pub async fn nats() -> Result<Found<Nats>, Error> {
             eprintln!("test-brokers: NATS is {NATS_URL}");
             Found::External(url)
         }
-        Choice::Native => {
+        Choice::Start => {
             let nats = Nats::start().await?;
             eprintln!(
-                "test-brokers: NATS is native, version {}, at {}",
+                "test-brokers: NATS is {}, version {}, at {}",
+                place(nats.image()),
                 nats.version(),
                 nats.url()
             );
-            Found::Native(nats)
+            Found::Started(nats)
         }
     })
 }
@@ -86,22 +98,28 @@ pub async fn kafka() -> Result<Found<Kafka>, Error> {
             eprintln!("test-brokers: Kafka is {KAFKA_BOOTSTRAP}");
             Found::External(format!("kafka://{bootstrap}"))
         }
-        Choice::Native => {
+        Choice::Start => {
             let kafka = Kafka::start().await?;
             eprintln!(
-                "test-brokers: Kafka is native, version {}, at {}",
+                "test-brokers: Kafka is {}, version {}, at {}",
+                place(kafka.image()),
                 kafka.version(),
                 kafka.url()
             );
-            Found::Native(kafka)
+            Found::Started(kafka)
         }
     })
+}
+
+fn place(image: Option<&str>) -> String {
+    image.map_or_else(|| "native".to_owned(), |image| format!("in a container of {image}"))
 }
 
 #[derive(Debug, PartialEq)]
 enum Choice {
     External(String),
-    Native,
+    /// In a container or natively.
+    Start,
 }
 
 fn choose(external: &'static str) -> Result<Choice, Error> {
@@ -117,14 +135,11 @@ fn decide(
 ) -> Result<Choice, Error> {
     match (forced.as_deref(), address) {
         (None | Some("external"), Some(address)) => Ok(Choice::External(address)),
-        (None | Some("native"), _) => Ok(Choice::Native),
+        (None | Some("native" | "docker"), _) => Ok(Choice::Start),
         (Some(_), _) => {
             let value = forced.unwrap_or_default();
             let reason = match value.as_str() {
                 "external" => format!("set {external} to the address of a running broker"),
-                "docker" => "brokers in Docker are not supported yet: use `native` or `external`, \
-                     or leave it unset"
-                    .to_owned(),
                 _ => "expected `docker`, `native` or `external`".to_owned(),
             };
             Err(Error::Environment { variable: BROKERS, value, reason })
@@ -142,19 +157,19 @@ mod tests {
     }
 
     #[test]
-    fn an_address_comes_first_and_a_native_broker_last() {
+    fn an_address_comes_first() {
         let external = Choice::External("nats://host".to_owned());
         assert_eq!(decided(None, Some("nats://host")), Ok(external));
-        assert_eq!(decided(None, None), Ok(Choice::Native));
-        assert_eq!(decided(Some("native"), Some("nats://host")), Ok(Choice::Native));
+        assert_eq!(decided(None, None), Ok(Choice::Start));
+        for started in ["native", "docker"] {
+            assert_eq!(decided(Some(started), Some("nats://host")), Ok(Choice::Start));
+        }
     }
 
     #[test]
     fn what_cannot_be_says_what_to_do() {
         let error = decided(Some("external"), None).unwrap_err();
         assert!(error.contains("set EVENTBUS_TEST_NATS_URL"), "{error}");
-        let error = decided(Some("docker"), None).unwrap_err();
-        assert!(error.contains("not supported yet"), "{error}");
         let error = decided(Some("podman"), None).unwrap_err();
         assert!(error.contains("expected `docker`"), "{error}");
     }

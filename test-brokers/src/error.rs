@@ -116,6 +116,15 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// A container engine, an image or a container could not be had.
+    #[error("{what}: {reason}")]
+    Docker {
+        /// What was wanted.
+        what: String,
+        /// What went wrong, and what to do.
+        reason: String,
+    },
+
     /// Toxiproxy refused what it was asked for, or did not answer.
     #[error("toxiproxy: {request}: {reason}")]
     Toxiproxy {

@@ -25,7 +25,13 @@ use std::sync::{Mutex, PoisonError};
 use crate::Error;
 use crate::cache;
 
-/// `$1` is the group of the brokers, `$2` the run directory.
+/// The label of the containers of a run; its value is the run directory.
+const LABEL: &str = "eventbus-test-run";
+/// A file in the run directory, there once a container may be.
+const CONTAINERS: &str = "containers";
+
+/// `$1` is the group of the brokers, `$2` the run directory, `$3` the label of its
+/// containers.
 ///
 /// Removing is repeated because a process that is being killed may still create
 /// a file.
@@ -33,6 +39,11 @@ const WATCH: &str = r#"
 trap '' HUP INT QUIT TERM
 while read -r line; do :; done
 kill -s KILL -- "-$1"
+if [ -e "$2/containers" ]; then
+    docker ps --all --quiet --filter "label=$3=$2" | while read -r id; do
+        docker rm --force --volumes "$id"
+    done
+fi
 for attempt in 1 2 3 4 5 6 7 8 9 10; do
     rm -rf -- "$2" && break
     sleep 0.1
@@ -85,6 +96,15 @@ pub(crate) fn join(command: &mut Command) -> Result<(), Error> {
     Ok(())
 }
 
+/// The name and value of the label that a container must have, so that the watcher
+/// removes it.
+pub(crate) fn container_label() -> Result<(&'static str, String), Error> {
+    let directory = with(|guard| guard.directory.clone())?;
+    let mark = directory.join(CONTAINERS);
+    fs::write(&mark, "").map_err(Error::io("cannot write", mark))?;
+    Ok((LABEL, directory.to_string_lossy().into_owned()))
+}
+
 fn with<T>(use_it: impl FnOnce(&Guard) -> T) -> Result<T, Error> {
     let mut guard = GUARD.lock().unwrap_or_else(PoisonError::into_inner);
     match &*guard {
@@ -108,6 +128,7 @@ impl Guard {
             .args(["-c", WATCH, "watcher"])
             .arg(leader.id().to_string())
             .arg(&directory)
+            .arg(LABEL)
             .spawn()
             .map_err(Error::io("cannot run", "sh"))?;
         Ok(Self { directory, leader, _watcher: watcher, _lock: lock })
@@ -157,8 +178,22 @@ fn sweep(runs: &Path) {
         let held = File::open(&lock)
             .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)));
         if !held {
+            if directory.join(CONTAINERS).exists() {
+                remove_containers(&directory);
+            }
             let _ = fs::remove_dir_all(&directory);
             let _ = fs::remove_file(&lock);
         }
+    }
+}
+
+/// As the watcher does.
+fn remove_containers(run: &Path) {
+    let filter = format!("label={LABEL}={}", run.display());
+    let listed = Command::new("docker").args(["ps", "-aq", "--filter", &filter]).output();
+    let listed = listed.map(|output| output.stdout).unwrap_or_default();
+    for id in String::from_utf8_lossy(&listed).lines() {
+        // Next time, then.
+        let _ = Command::new("docker").args(["rm", "-f", "-v", id]).output();
     }
 }

@@ -19,17 +19,23 @@
 //!   starts one otherwise: for tests that need a broker and no fault.
 //! - The program `test-brokers` does the same around any command.
 //!
-//! The servers are built once (nats-server by the Go toolchain, Kafka from its
+//! Single brokers run in containers where an engine answers and an image can be had,
+//! with the same controls; [`discover`] says which images, and how to choose.
+//!
+//! Native servers are built once (nats-server by the Go toolchain, Kafka from its
 //! jars by Maven) and cached in `target/test-brokers`; [`prepare`] does it ahead
 //! of time. Each process has a directory of its own in `target/test-brokers/run`.
-//! Brokers and directory go away when their values are dropped, and also when the
-//! process ends in any other way: a panic, Ctrl-C, `kill -9`.
+//! Brokers, containers and directories go away when their values are dropped, and
+//! also when the process ends in any other way: a panic, Ctrl-C, `kill -9`.
 
 #[cfg(not(unix))]
 compile_error!("test-brokers starts and signals processes the Unix way");
 
 mod cache;
+mod container;
 pub mod discover;
+mod docker;
+mod engine;
 mod error;
 mod guard;
 mod http;

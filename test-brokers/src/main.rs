@@ -29,8 +29,9 @@ enum Action {
     /// this program's; 125 to 127 mean that it could not be run.
     ///
     /// A broker that EVENTBUS_TEST_NATS_URL or EVENTBUS_TEST_KAFKA_BOOTSTRAP names
-    /// is used instead of a new one. EVENTBUS_TEST_BROKERS=native|external forces
-    /// either.
+    /// is used instead of a new one. A new one runs in a container where an engine
+    /// answers and an image can be had, and natively otherwise.
+    /// EVENTBUS_TEST_BROKERS=docker|native|external forces one of them.
     #[command(after_help = "\
 Examples:
   test-brokers with nats -- cargo test -p eventbus-nats

@@ -30,12 +30,16 @@ impl Process {
         Self { name, log, child: Mutex::new(None), paused: AtomicBool::new(false) }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn log(&self) -> &Path {
         &self.log
     }
 
     /// The end of its log, for errors.
-    fn log_tail(&self) -> String {
+    pub(crate) fn log_tail(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
         tail(&String::from_utf8_lossy(&log), 30)
     }
@@ -73,7 +77,7 @@ impl Process {
     }
 
     /// How it ended, if it did.
-    fn ended(&self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&self) -> Option<ExitStatus> {
         self.child().as_mut()?.try_wait().ok().flatten()
     }
 
@@ -128,34 +132,6 @@ impl Process {
                     after,
                     last: format!("{last}; it was killed"),
                 })
-            }
-        }
-    }
-
-    /// Repeats `probe` until it succeeds; fails when the process ends before.
-    pub(crate) async fn ready<T, P>(
-        &self,
-        limit: Duration,
-        mut probe: impl FnMut() -> P,
-    ) -> Result<T, Error>
-    where
-        P: Future<Output = Result<T, String>>,
-    {
-        let outcome = wait::until(limit, || {
-            let probe = probe();
-            async {
-                match self.ended() {
-                    Some(status) => Attempt::Never(status),
-                    None => probe.await.map_or_else(Attempt::NotYet, Attempt::Ready),
-                }
-            }
-        });
-        let broker = self.name.clone();
-        match outcome.await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(status)) => Err(Error::Ended { broker, status, log: self.log_tail() }),
-            Err(TooLate { after, last }) => {
-                Err(Error::NotReady { broker, after, last, log: self.log_tail() })
             }
         }
     }

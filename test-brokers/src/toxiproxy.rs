@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::engine::Engine;
 use crate::guard::RunDirectory;
 use crate::port::Port;
 use crate::process::Process;
@@ -34,7 +35,7 @@ const STREAMS: [&str; 2] = ["upstream", "downstream"];
 #[derive(Debug)]
 pub struct Toxiproxy {
     // Dropped first: the directory must not go before the process.
-    process: Process,
+    process: Engine,
     api: Port,
     _directory: RunDirectory,
 }
@@ -45,12 +46,13 @@ impl Toxiproxy {
         let program = prepare::toxiproxy().await?;
         let directory = RunDirectory::create("toxiproxy")?;
         let api = Port::take()?;
-        let process = Process::new("toxiproxy".to_owned(), directory.path().join("toxiproxy.log"));
+        let log = directory.path().join("toxiproxy.log");
+        let process = Engine::Process(Process::new("toxiproxy".to_owned(), log));
         let mut command = std::process::Command::new(program);
         command
             .args(["-host", "127.0.0.1", "-port", &api.number().to_string()])
             .current_dir(directory.path());
-        process.start(command)?;
+        process.start(|| command)?;
         let port = api.number();
         process
             .ready(LIMIT, || async move {

@@ -14,7 +14,7 @@ use crate::{Error, cache};
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies";
 
 /// In Kafka's notation. One will do: nobody knows the ports of another cluster.
-const CLUSTER_ID: &str = "dGVzdC1icm9rZXJzLTAwMQ";
+pub(super) const CLUSTER_ID: &str = "dGVzdC1icm9rZXJzLTAwMQ";
 
 /// Kafka, fetched once.
 #[derive(Debug)]
@@ -76,6 +76,20 @@ fn directory_id() -> String {
     bytes[0] &= 0x7f;
     data_encoding::BASE64URL_NOPAD.encode(&bytes)
 }
+
+/// As Kafka's own start script has them, but for the initial heap.
+pub(super) const JVM: [&str; 10] = [
+    "-server",
+    "-Xmx1G",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:+ExplicitGCInvokesConcurrent",
+    "-Djava.awt.headless=true",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+];
 
 /// Java in `directory`, which must exist and gets all that Java leaves.
 pub(super) fn java(directory: &Path, class_path: &OsStr) -> Command {
@@ -148,6 +162,7 @@ fn template(install: &Path) -> Result<(), Error> {
         controllers: &[1],
         client: 2,
         internal: 3,
+        address: "127.0.0.1",
         protocol: "PLAINTEXT",
         store: Path::new("store"),
     }

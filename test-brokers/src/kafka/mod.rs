@@ -1,7 +1,8 @@
-//! Kafka in KRaft mode, on JVMs.
+//! Kafka in KRaft mode, on JVMs of this machine or in containers.
 
 mod builder;
 mod cluster;
+mod container;
 mod install;
 mod metadata;
 mod node;

@@ -1,26 +1,30 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 
 use super::KafkaBuilder;
-use super::install::{install, java};
+use super::container;
+use super::install::{JVM, install, java};
 use super::metadata::{self, Metadata};
 use super::properties::{Properties, node_id};
 use super::security::Stores;
+use crate::container::Container;
+use crate::engine::Engine;
 use crate::guard::RunDirectory;
 use crate::port::Port;
 use crate::process::Process;
-use crate::{Certificates, Error, prepare};
+use crate::{Certificates, Error, docker, prepare};
 
 /// How long a broker may take to become ready or to stop.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A Kafka broker of this process, on ports of its own, with its fault controls.
 ///
-/// It is its own controller (KRaft, combined mode) and, alone, keeps one replica of
+/// It is a process or a container, as [`discover`](crate::discover) says, and its own controller (KRaft, combined mode) and, alone, keeps one replica of
 /// everything. Dropping it kills the broker and removes its directory. The
 /// controls take `&self`, so that one broker can be shared; they are not meant to
 /// race each other.
@@ -38,8 +42,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Kafka {
     // Dropped first: the directory must not go before the process.
-    process: Process,
-    class_path: OsString,
+    engine: Engine,
+    /// None in a container, which has its own.
+    class_path: Option<OsString>,
+    version: OnceLock<String>,
     url: String,
     id: i32,
     client: Port,
@@ -73,7 +79,11 @@ impl Kafka {
         options: &KafkaBuilder,
         member: Option<Member<'_>>,
     ) -> Result<Self, Error> {
-        let install = install().await?;
+        // The members of a cluster share ports that one container does not have.
+        let image = match member {
+            Some(_) => None,
+            None => docker::kafka().await?,
+        };
         let name = match member {
             Some(Member { index, .. }) => format!("kafka-n{index}"),
             None => "kafka".to_owned(),
@@ -104,6 +114,7 @@ impl Kafka {
             controllers: all,
             client: client.number(),
             internal: internal.number(),
+            address: if image.is_some() { "0.0.0.0" } else { "127.0.0.1" },
             protocol: options.security.protocol(),
             store: &store,
         }
@@ -112,12 +123,27 @@ impl Kafka {
         text.push_str(&options.extra);
         let file = directory.path().join("server.properties");
         fs::write(&file, text).map_err(Error::io("cannot write", file))?;
-        let class_path = install.class_path();
-        let (users, path) = (options.security.format_arguments(), directory.path().to_owned());
-        prepare::blocking(move || install.format(&store, node_id(index), &path, &users)).await?;
+        let users = options.security.format_arguments();
+        let log = directory.path().join("kafka.log");
+        let (engine, class_path) = match image {
+            None => {
+                let install = install().await?;
+                let class_path = install.class_path();
+                let path = directory.path().to_owned();
+                let format = move || install.format(&store, node_id(index), &path, &users);
+                prepare::blocking(format).await?;
+                (Engine::Process(Process::new(name, log)), Some(class_path))
+            }
+            Some(image) => {
+                let ports = vec![client.number(), internal.number()];
+                let recipe = container::recipe(image, directory.path(), &store, &users, ports);
+                (Engine::Container(Container::new(name, log, recipe)), None)
+            }
+        };
         Ok(Self {
-            process: Process::new(name, directory.path().join("kafka.log")),
+            engine,
             class_path,
+            version: OnceLock::new(),
             url: format!("kafka://127.0.0.1:{}", client.number()),
             id: i32::try_from(node_id(index)).unwrap_or(i32::MAX),
             client,
@@ -135,26 +161,23 @@ impl Kafka {
     }
 
     pub(super) fn spawn(&self) -> Result<(), Error> {
-        // As Kafka's own start script has them, but for the initial heap.
-        let mut command = java(self.directory.path(), &self.class_path);
-        command.args([
-            "-server",
-            "-Xmx1G",
-            "-XX:+UseG1GC",
-            "-XX:MaxGCPauseMillis=20",
-            "-XX:InitiatingHeapOccupancyPercent=35",
-            "-XX:+ExplicitGCInvokesConcurrent",
-            "-Djava.awt.headless=true",
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
-            "-Dorg.slf4j.simpleLogger.showDateTime=true",
-            "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
-        ]);
-        command.args(["kafka.Kafka", "server.properties"]);
-        self.process.start(command)
+        self.engine.start(|| {
+            let class_path = self.class_path.clone().unwrap_or_default();
+            let mut command = java(self.directory.path(), &class_path);
+            command.args(JVM).args(["kafka.Kafka", "server.properties"]);
+            command
+        })
     }
 
     pub(super) async fn wait(&self) -> Result<(), Error> {
-        self.process.ready(LIMIT, || self.probe()).await
+        self.engine.ready(LIMIT, || self.probe()).await?;
+        let version = match self.engine.image() {
+            None => prepare::KAFKA_VERSION.to_owned(),
+            Some(_) => container::version(self.directory.path())?,
+        };
+        // Restarted from the same program, it cannot be another one.
+        let _ = self.version.set(version);
+        Ok(())
     }
 
     /// One attempt to see the broker registered and open to clients.
@@ -174,7 +197,7 @@ impl Kafka {
 
     /// Whether it runs and is not frozen.
     pub(super) fn answers(&self) -> bool {
-        self.process.answers()
+        self.engine.answers()
     }
 
     /// Where clients connect: `kafka://127.0.0.1:<port>`.
@@ -192,14 +215,14 @@ impl Kafka {
         self.client.number()
     }
 
-    /// The version that was fetched.
+    /// The version of its jars.
     pub fn version(&self) -> &str {
-        prepare::KAFKA_VERSION
+        self.version.get().map_or("unknown", String::as_str)
     }
 
-    /// The class path of Kafka's tools.
-    pub fn class_path(&self) -> &std::ffi::OsStr {
-        &self.class_path
+    /// The image that it was started from, if it runs in a container.
+    pub fn image(&self) -> Option<&str> {
+        self.engine.image()
     }
 
     /// The certificates, if it was started with TLS.
@@ -214,34 +237,34 @@ impl Kafka {
 
     /// The broker's log.
     pub fn log(&self) -> &Path {
-        self.process.log()
+        self.engine.log()
     }
 
-    /// The process id, unless it has ended.
+    /// The process id on this machine, unless it has ended.
     pub fn pid(&self) -> Option<u32> {
-        self.process.pid()
+        self.engine.pid()
     }
 
     /// Kills the broker at once, as a crash would (SIGKILL). Does nothing if it
     /// has ended.
     pub fn kill(&self) {
-        self.process.kill();
+        self.engine.kill();
     }
 
     /// Freezes the broker (SIGSTOP): connections stay open and nothing answers.
     pub fn pause(&self) -> Result<(), Error> {
-        self.process.pause()
+        self.engine.pause()
     }
 
     /// Lets a frozen broker go on (SIGCONT).
     pub fn resume(&self) -> Result<(), Error> {
-        self.process.resume()
+        self.engine.resume()
     }
 
     /// Stops the broker in order (SIGTERM) and waits until it has ended. Does
     /// nothing if it has.
     pub async fn stop(&self) -> Result<(), Error> {
-        self.process.stop(LIMIT).await
+        self.engine.stop(LIMIT).await
     }
 
     /// Starts the broker again, on the same ports and the same store, and waits

@@ -12,6 +12,8 @@ pub(super) struct Properties<'a> {
     pub(super) client: u16,
     /// The port that brokers use among themselves, which is never secured.
     pub(super) internal: u16,
+    /// What to listen on, for clients and brokers.
+    pub(super) address: &'a str,
     /// The security protocol of `client`.
     pub(super) protocol: &'a str,
     pub(super) store: &'a Path,
@@ -28,7 +30,7 @@ impl Properties<'_> {
     /// controller lets the broker in again once its session is over: sooner than by
     /// default.
     pub(super) fn to_text(&self) -> String {
-        let Self { client, internal, protocol, .. } = self;
+        let Self { client, internal, address, protocol, .. } = self;
         let (store, id) = (self.store.display(), node_id(self.index));
         let controller = self.controllers[self.index];
         let voters: Vec<String> = self
@@ -48,7 +50,7 @@ controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=INTERNAL
 listener.security.protocol.map=CLIENT:{protocol},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
-listeners=CLIENT://127.0.0.1:{client},INTERNAL://127.0.0.1:{internal},CONTROLLER://127.0.0.1:{controller}
+listeners=CLIENT://{address}:{client},INTERNAL://{address}:{internal},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=CLIENT://127.0.0.1:{client},INTERNAL://127.0.0.1:{internal}
 log.dirs={store}
 default.replication.factor={replicas}

@@ -12,6 +12,8 @@ use crate::Certificates;
 #[derive(Debug)]
 pub(super) struct Config<'a> {
     pub(super) name: &'a str,
+    /// What to listen on, for clients and monitoring.
+    pub(super) address: &'a str,
     pub(super) client_port: u16,
     pub(super) monitor_port: u16,
     /// Where JetStream keeps its data, if it is enabled.
@@ -39,8 +41,8 @@ impl Config<'_> {
             let _ = writeln!(text, "{key}: {value}");
         };
         line("server_name", json!(self.name));
-        line("listen", json!(loopback(self.client_port)));
-        line("http", json!(loopback(self.monitor_port)));
+        line("listen", json!(format!("{}:{}", self.address, self.client_port)));
+        line("http", json!(format!("{}:{}", self.address, self.monitor_port)));
         if let Some(store) = self.store {
             line("jetstream", json!({ "store_dir": store }));
         }

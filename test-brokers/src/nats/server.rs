@@ -10,25 +10,28 @@ use tokio::net::TcpStream;
 
 use super::builder::NatsBuilder;
 use super::config::{Cluster, Config};
+use crate::container::{Container, Recipe};
+use crate::engine::Engine;
 use crate::guard::RunDirectory;
 use crate::port::Port;
 use crate::process::Process;
 use crate::tls::Certificates;
-use crate::{Error, http, prepare};
+use crate::{Error, docker, http, prepare};
 
 /// How long a server may take to become ready or to stop.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A nats-server of this process, on ports of its own, with its fault controls.
 ///
+/// It is a process or a container, as [`discover`](crate::discover) says.
 /// Dropping it kills the server and removes its directory. The controls take
 /// `&self`, so that one server can be shared; they are not meant to race each
 /// other.
 #[derive(Debug)]
 pub struct Nats {
     // Dropped first: the directory must not go before the process.
-    process: Process,
-    program: PathBuf,
+    engine: Engine,
+    program: Option<PathBuf>,
     client: Port,
     monitor: Port,
     url: String,
@@ -63,7 +66,15 @@ impl Nats {
         name: &str,
         member: Option<Member<'_>>,
     ) -> Result<Self, Error> {
-        let program = prepare::nats_server().await?;
+        // The members of a cluster share ports that one container does not have.
+        let image = match member {
+            Some(_) => None,
+            None => docker::nats().await?,
+        };
+        let program = match image {
+            Some(_) => None,
+            None => Some(prepare::nats_server().await?),
+        };
         let directory = RunDirectory::create(name)?;
         let client = Port::take()?;
         let monitor = Port::take()?;
@@ -78,6 +89,7 @@ impl Nats {
         };
         let config = Config {
             name,
+            address: if image.is_some() { "0.0.0.0" } else { "127.0.0.1" },
             client_port: client.number(),
             monitor_port: monitor.number(),
             store: options.jetstream.then_some(store.as_path()),
@@ -89,8 +101,24 @@ impl Nats {
         let file = directory.path().join("nats.conf");
         fs::write(&file, config.to_text()).map_err(Error::io("cannot write", &file))?;
         let scheme = if options.tls.is_some() { "tls" } else { "nats" };
+        let (label, log) = (format!("nats-server {name}"), directory.path().join("nats.log"));
+        let engine = match image {
+            None => Engine::Process(Process::new(label, log)),
+            Some(image) => {
+                let file = |path: &Path| path.to_string_lossy().into_owned();
+                let config = directory.path().join("nats.conf");
+                let recipe = Recipe {
+                    image,
+                    entrypoint: None,
+                    arguments: vec!["-c".into(), file(&config), "-l".into(), file(&log)],
+                    directories: vec![directory.path().to_owned(), store],
+                    ports: vec![client.number(), monitor.number()],
+                };
+                Engine::Container(Container::new(label, log, recipe))
+            }
+        };
         Ok(Self {
-            process: Process::new(format!("nats-server {name}"), directory.path().join("nats.log")),
+            engine,
             program,
             url: format!("{scheme}://127.0.0.1:{}", client.number()),
             client,
@@ -108,13 +136,15 @@ impl Nats {
 
     /// Starts the process and waits until it is ready.
     pub(super) async fn launch(&self) -> Result<(), Error> {
-        let mut command = Command::new(&self.program);
-        command
-            .arg("-c")
-            .arg(self.directory.path().join("nats.conf"))
-            .current_dir(self.directory.path());
-        self.process.start(command)?;
-        let version = self.process.ready(LIMIT, || self.probe()).await?;
+        self.engine.start(|| {
+            let mut command = Command::new(self.program.as_deref().unwrap_or(Path::new("")));
+            command
+                .arg("-c")
+                .arg(self.directory.path().join("nats.conf"))
+                .current_dir(self.directory.path());
+            command
+        })?;
+        let version = self.engine.ready(LIMIT, || self.probe()).await?;
         // Restarted from the same program, it cannot be another one.
         let _ = self.version.set(version);
         Ok(())
@@ -152,34 +182,39 @@ impl Nats {
 
     /// The server's log.
     pub fn log(&self) -> &Path {
-        self.process.log()
+        self.engine.log()
     }
 
-    /// The process id, unless it has ended.
+    /// The image that it was started from, if it runs in a container.
+    pub fn image(&self) -> Option<&str> {
+        self.engine.image()
+    }
+
+    /// The process id on this machine, unless it has ended.
     pub fn pid(&self) -> Option<u32> {
-        self.process.pid()
+        self.engine.pid()
     }
 
     /// Kills the server at once, as a crash would (SIGKILL). Does nothing if it
     /// has ended.
     pub fn kill(&self) {
-        self.process.kill();
+        self.engine.kill();
     }
 
     /// Freezes the server (SIGSTOP): connections stay open and nothing answers.
     pub fn pause(&self) -> Result<(), Error> {
-        self.process.pause()
+        self.engine.pause()
     }
 
     /// Lets a frozen server go on (SIGCONT).
     pub fn resume(&self) -> Result<(), Error> {
-        self.process.resume()
+        self.engine.resume()
     }
 
     /// Stops the server in order (SIGTERM) and waits until it has ended. Does
     /// nothing if it has.
     pub async fn stop(&self) -> Result<(), Error> {
-        self.process.stop(LIMIT).await
+        self.engine.stop(LIMIT).await
     }
 
     /// Starts the server again, on the same ports and the same store, and waits
@@ -221,7 +256,7 @@ impl Nats {
 
     /// Whether it runs and is not frozen.
     pub(super) fn answers(&self) -> bool {
-        self.process.answers()
+        self.engine.answers()
     }
 
     /// The answer of a monitoring endpoint, or what went wrong.

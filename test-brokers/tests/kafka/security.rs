@@ -102,7 +102,9 @@ async fn mutual_tls_asks_the_client_for_a_certificate() {
 
 #[tokio::test]
 async fn certificates_that_no_client_should_accept() {
-    for (shown, complaint) in [(Tls::Expired, "CertificateExpiredException"), (Tls::OtherCa, "certification path")] {
+    for (shown, complaint) in
+        [(Tls::Expired, "CertificateExpiredException"), (Tls::OtherCa, "certification path")]
+    {
         let kafka = Kafka::builder().tls(shown).start().await.unwrap();
         let error = topics(&kafka, &tls(&kafka.certificates().unwrap().ca)).unwrap_err();
         assert!(error.contains(complaint), "{shown:?}: {error}");

@@ -1,9 +1,10 @@
 //! Kafka's own tools, the client of these tests.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use test_brokers::Kafka;
+use test_brokers::{Kafka, prepare};
 
 /// Runs one with `input`; gives what it printed.
 pub(crate) fn tool(kafka: &Kafka, class: &str, arguments: &[&str], input: &str) -> String {
@@ -16,7 +17,7 @@ pub(crate) fn tool(kafka: &Kafka, class: &str, arguments: &[&str], input: &str) 
 pub(crate) fn run(kafka: &Kafka, class: &str, arguments: &[&str], input: &str) -> Output {
     let mut tool = Command::new("java")
         .args(["-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-cp"])
-        .arg(kafka.class_path())
+        .arg(class_path())
         .arg(class)
         .args(["--bootstrap-server", kafka.bootstrap()])
         .args(arguments)
@@ -28,4 +29,10 @@ pub(crate) fn run(kafka: &Kafka, class: &str, arguments: &[&str], input: &str) -
     // One that ends without reading it is judged by its status.
     let _ = tool.stdin.take().unwrap().write_all(input.as_bytes());
     tool.wait_with_output().unwrap()
+}
+
+/// Of the tools of this machine, wherever the broker runs.
+fn class_path() -> OsString {
+    let path = || tokio::runtime::Runtime::new().unwrap().block_on(prepare::kafka_class_path());
+    std::thread::spawn(path).join().unwrap().unwrap()
 }

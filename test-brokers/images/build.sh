@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Builds images of both brokers where no registry can be reached, equal to the public
+# ones as far as the tests go: `test-brokers/images/build.sh [nats] [kafka]`.
+# Needs an engine, and for Kafka root, debootstrap and a Debian mirror.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+prepared() { cargo run -q -p test-brokers -- prepare "$1" 2>&1 | tee /dev/stderr | sed -n "s|^test-brokers: $2 is ||p"; }
+version() { sed -n "s/^pub const $1_VERSION: .*\"\(.*\)\";/\1/p" test-brokers/src/prepare.rs; }
+scratch=$(mktemp -d)
+trap 'rm -rf --one-file-system "$scratch"' EXIT
+
+nats() {
+    cp "$(prepared nats nats-server)" "$scratch/nats-server"
+    mkdir -m 1777 "$scratch/tmp"
+    tar -c -C "$scratch" nats-server tmp | docker import \
+        -c 'ENTRYPOINT ["/nats-server"]' - "eventbus-test/nats:$(version NATS_SERVER)"
+}
+
+kafka() {
+    path=$(prepared kafka "Kafka's class path")
+    root=$scratch/root
+    debootstrap --variant=minbase --include="${KAFKA_JRE:-openjdk-17-jre-headless}" \
+        "${DEBIAN_SUITE:-bookworm}" "$root" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" \
+        >"$scratch/log" || { tail "$scratch/log" >&2; exit 1; }
+    mkdir -p "$root/opt/kafka"
+    cp -r "${path%%/lib/\**}/lib" "$root/opt/kafka/libs"
+    rm -rf "$root"/var/cache/apt "$root"/var/lib/apt/lists "$root"/usr/share/{doc,man,locale}
+    tar -c -C "$root" . | docker import - "eventbus-test/kafka:$(version KAFKA)"
+}
+
+for broker in "${@:-nats kafka}"; do
+    for one in $broker; do "$one"; done
+done
