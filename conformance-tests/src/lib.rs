@@ -6,7 +6,6 @@
 //! `docs/reliability.md`.
 
 pub mod faults;
-#[cfg(feature = "kafka")]
 mod kafka;
 pub mod matrix;
 mod memory;
@@ -24,7 +23,6 @@ pub use memory::Memory;
 #[must_use]
 pub fn suite() -> Suite {
     Suite::new([
-        #[cfg(feature = "kafka")]
         Backend::new("kafka", |scenario| Arc::new(kafka::KafkaHarness::new(scenario))),
         Backend::new("memory", |_| Arc::new(memory::Memory::new())),
         Backend::new("nats", |_| Arc::new(nats::NatsHarness::new("nats", ""))),

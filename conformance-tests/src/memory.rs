@@ -52,6 +52,7 @@ impl Harness for Memory {
         &[
             Feature::FailSends,
             Feature::HoldAcks,
+            Feature::UnansweredClose,
             Feature::SingleTopics,
             Feature::FailedConnect,
             Feature::Plant,

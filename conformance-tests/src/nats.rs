@@ -51,6 +51,7 @@ impl Harness for NatsHarness {
     fn features(&self) -> &[Feature] {
         &[
             Feature::HoldAcks,
+            Feature::UnansweredClose,
             Feature::FailedConnect,
             Feature::Plant,
             Feature::Retention,

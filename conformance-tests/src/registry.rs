@@ -9,7 +9,6 @@ fn registry() -> Registry {
     let mut registry = Registry::new();
     eventbus_memory::register(&mut registry);
     eventbus_nats::register(&mut registry);
-    #[cfg(feature = "kafka")]
     eventbus_kafka::register(&mut registry);
     registry
 }

@@ -34,6 +34,7 @@ impl Harness for Away {
 const EVERYTHING: &[Feature] = &[
     Feature::FailSends,
     Feature::HoldAcks,
+    Feature::UnansweredClose,
     Feature::SingleTopics,
     Feature::FailedConnect,
     Feature::Plant,

@@ -140,6 +140,9 @@ pub enum Feature {
     FailSends,
     /// [`Harness::hold_acks`].
     HoldAcks,
+    /// A bus can be taken apart entirely while the broker does not answer. Where it cannot, the
+    /// rest goes as soon as the broker answers again.
+    UnansweredClose,
     /// Topics come into being one by one, so that a name that nobody has used is unknown;
     /// not so where one stream covers all names with a prefix.
     SingleTopics,
@@ -164,6 +167,7 @@ impl Feature {
         match self {
             Self::FailSends => "failing sends",
             Self::HoldAcks => "held acknowledgements",
+            Self::UnansweredClose => "a close without answers",
             Self::SingleTopics => "single topics",
             Self::FailedConnect => "a failing connect",
             Self::Plant => "planted bytes",

@@ -6,7 +6,7 @@ mod left_behind;
 mod under_load;
 
 use crate::scenario::{
-    need::{FAILED_CONNECT, HOLD_ACKS},
+    need::{FAILED_CONNECT, HOLD_ACKS, UNANSWERED_CLOSE},
     table,
 };
 
@@ -18,6 +18,7 @@ pub(crate) const POOL: &str = "suite-runtime";
 table! { "leaks":
     close_leaves_nothing,
     close_with_messages_in_flight_leaves_nothing needs [HOLD_ACKS],
+    close_without_answers_leaves_nothing needs [HOLD_ACKS, UNANSWERED_CLOSE],
     drop_leaves_nothing,
     cancelled_futures_leave_nothing,
     failed_connects_leave_nothing needs [FAILED_CONNECT],

@@ -32,7 +32,7 @@ table! { "publish":
     window_of_sixteen_carries_every_mode,
     count_limit_makes_publishers_wait needs [HOLD_ACKS],
     byte_limit_makes_publishers_wait needs [HOLD_ACKS],
-    full_window_serves_first_come_first,
+    full_window_serves_first_come_first needs [HOLD_ACKS],
     in_flight_stays_within_the_window_under_load,
     sixty_four_publishers,
     publishing_in_a_loop_starves_nobody,

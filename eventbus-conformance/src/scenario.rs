@@ -176,6 +176,7 @@ pub(crate) mod need {
 
     pub(crate) const FAIL_SENDS: Need = Need::Feature(Feature::FailSends);
     pub(crate) const HOLD_ACKS: Need = Need::Feature(Feature::HoldAcks);
+    pub(crate) const UNANSWERED_CLOSE: Need = Need::Feature(Feature::UnansweredClose);
     pub(crate) const SINGLE_TOPICS: Need = Need::Feature(Feature::SingleTopics);
     pub(crate) const FAILED_CONNECT: Need = Need::Feature(Feature::FailedConnect);
     pub(crate) const PLANT: Need = Need::Feature(Feature::Plant);

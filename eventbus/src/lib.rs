@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 pub use eventbus_core::*;
+#[cfg(feature = "kafka")]
+pub use eventbus_kafka as kafka;
 #[cfg(feature = "memory")]
 pub use eventbus_memory as memory;
 #[cfg(feature = "nats")]
@@ -15,9 +17,11 @@ pub const URL_VARIABLE: &str = "EVENTBUS_URL";
 #[must_use]
 pub fn registry() -> Registry {
     let mut registry = Registry::new();
-    for (scheme, feature) in [("memory", "memory"), ("nats", "nats")] {
+    for (scheme, feature) in [("kafka", "kafka"), ("memory", "memory"), ("nats", "nats")] {
         registry.disabled(scheme, feature);
     }
+    #[cfg(feature = "kafka")]
+    kafka::register(&mut registry);
     #[cfg(feature = "memory")]
     memory::register(&mut registry);
     #[cfg(feature = "nats")]

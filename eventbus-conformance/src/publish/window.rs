@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
 use crate::{
-    Context, Feature, Result, eventually,
+    Context, Result, eventually,
     steps::{
         assert_ascending, assert_each_key_ascending, event, keyed, next, number, publish_all,
         read_all, ready_topic, take, take_numbers,
@@ -108,11 +108,10 @@ pub async fn byte_limit_makes_publishers_wait(ctx: Context) -> Result {
 pub async fn full_window_serves_first_come_first(ctx: Context) -> Result {
     let bus = ctx.bus_with(|r| r.config.max_in_flight = 1).await?;
     let topic = ready_topic(&ctx, &bus, "queue").await?;
-    let held = ctx.harness().features().contains(&Feature::HoldAcks);
-    let held = held.then(|| ctx.hold_acks(&bus)).transpose()?;
+    let held = ctx.hold_acks(&bus)?;
     // One after the other each asks for room, then all wait.
     let mut waiting = join_all((1..=25).map(|n| bus.publish(&topic, keyed("k", n))));
-    assert!(is_pending(&mut waiting) || held.is_none());
+    assert!(is_pending(&mut waiting));
     drop(held);
     let outcomes = within("all to be accepted", waiting).await?;
     outcomes.into_iter().collect::<Result<Vec<()>, _>>()?;

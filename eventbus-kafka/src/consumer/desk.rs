@@ -24,6 +24,10 @@ use table::Table;
 /// How many bytes may be in memory before fetching pauses.
 const MOST_BYTES: usize = 32 << 20;
 
+/// How many go out of turn before one in turn if there are both: what is nacked for ever must
+/// not keep all others back.
+const FIRST_IN_A_ROW: usize = 8;
+
 /// A fetched message that is not settled.
 #[derive(Debug, Clone)]
 pub(crate) struct Message {
@@ -70,6 +74,8 @@ pub(crate) struct Desk {
     ready: VecDeque<Message>,
     /// Next in line before those: redeliveries, and those whose key has become free.
     first: VecDeque<Message>,
+    /// How many of the first were handed out since the last other.
+    in_a_row: usize,
     keys: Keys,
     table: Table,
     /// What the reader is to be told besides messages.
@@ -97,6 +103,7 @@ impl Desk {
             partitions: Partitions::default(),
             ready: VecDeque::new(),
             first: VecDeque::new(),
+            in_a_row: 0,
             keys: Keys::default(),
             table: Table::default(),
             failures: VecDeque::new(),
@@ -189,9 +196,13 @@ impl Desk {
     }
 
     fn pop(&mut self) -> Option<Message> {
-        if let Some(message) = self.first.pop_front() {
+        if self.in_a_row < FIRST_IN_A_ROW
+            && let Some(message) = self.first.pop_front()
+        {
+            self.in_a_row += 1;
             return Some(message);
         }
+        self.in_a_row = 0;
         while let Some(message) = self.ready.pop_front() {
             match message.key {
                 Some(key) if self.per_key => {
@@ -202,7 +213,7 @@ impl Desk {
                 _ => return Some(message),
             }
         }
-        None
+        self.first.pop_front()
     }
 
     pub(crate) fn wait(&mut self, waker: &Waker) {

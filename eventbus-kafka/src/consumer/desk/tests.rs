@@ -196,3 +196,22 @@ fn what_is_handed_out_counts_as_an_attempt() {
     assert_eq!(progress.attempts, [(0, 2)]);
     assert!(!bench.desk.partitions.is_dirty());
 }
+
+#[test]
+fn what_is_nacked_for_ever_keeps_no_other_back() {
+    let mut bench = bench(&options().max_in_flight(1));
+    bench.push(&(0..20).map(|offset| (offset, None)).collect::<Vec<_>>());
+    let (mut others, mut turns) = (Vec::new(), 0);
+    while others.len() < 19 {
+        turns += 1;
+        assert!(turns < 1000, "only {others:?} came");
+        let (offset, _, token) = bench.take().remove(0);
+        if offset == 0 {
+            assert!(bench.settle(token, Settlement::Nack(Duration::ZERO)));
+        } else {
+            others.push(offset);
+            assert!(bench.settle(token, Settlement::Ack));
+        }
+    }
+    assert!(others.is_sorted());
+}
