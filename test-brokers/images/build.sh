@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-prepared() { cargo run -q -p test-brokers -- prepare "$1" 2>&1 | tee /dev/stderr | sed -n "s|^test-brokers: $2 is ||p"; }
+prepared() { cargo run -q -p test-brokers -- prepare "$1" 2>&1 | tee -a /dev/stderr | sed -n "s|^test-brokers: $2 is ||p"; }
 version() { sed -n "s/^pub const $1_VERSION: .*\"\(.*\)\";/\1/p" test-brokers/src/prepare.rs; }
 scratch=$(mktemp -d)
 trap 'rm -rf --one-file-system "$scratch"' EXIT

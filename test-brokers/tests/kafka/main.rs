@@ -1,4 +1,4 @@
-//! Native Kafka, with a real broker.
+//! Kafka, with real brokers.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../support/until.rs"]

@@ -1,4 +1,4 @@
-//! Native NATS, with real servers.
+//! NATS, with real servers.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,6 +7,7 @@ mod cluster;
 mod connections;
 mod controls;
 mod leftovers;
+mod places;
 mod program;
 mod security;
 #[path = "../support/until.rs"]

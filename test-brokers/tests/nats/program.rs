@@ -52,17 +52,6 @@ fn a_server_elsewhere_is_used_as_it_is() {
 }
 
 #[test]
-fn docker_is_refused_clearly() {
-    let output = program(&["with", "nats", "--", "true"])
-        .env("EVENTBUS_TEST_BROKERS", "docker")
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(125));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("not supported yet"), "{said}");
-}
-
-#[test]
 fn without_go_it_says_what_to_install() {
     // Linked elsewhere, the program has an empty cache.
     let away = Path::new(env!("CARGO_TARGET_TMPDIR")).join(std::process::id().to_string());
