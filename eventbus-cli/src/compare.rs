@@ -36,6 +36,7 @@ Examples:
   eventbus compare --url ring=nats://a --url strict=nats://a?strict_order=true
   eventbus compare --mode async --size 256 --rounds 9 --json
   eventbus compare --experiment window --url nats://localhost
+  eventbus compare --from out/comparison.json          show that one again
 
 Each measurement runs in a process of its own and has a topic of its own, which is removed
 afterwards on NATS. All parties take turns, forwards and backwards, so that noise hits all
@@ -79,6 +80,9 @@ pub(crate) struct CompareArgs {
     /// Leave out the raw clients and the brokers' own tools
     #[arg(long)]
     only_buses: bool,
+    /// Show an earlier comparison.json instead of measuring
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["modes", "sizes", "bursts", "quick", "experiment", "url"])]
+    from: Option<PathBuf>,
     /// Write report.html, comparison.json and the plots to this directory
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
@@ -92,6 +96,26 @@ pub(crate) async fn run(
     args: &CompareArgs,
     interrupt: &Interrupt,
 ) -> Result<Exit, Failure> {
+    if let Some(directory) = &args.report {
+        output::check_directory(directory)?;
+    }
+    let comparison = match &args.from {
+        Some(path) => output::read(path)?,
+        None => compare(global, args, interrupt).await?,
+    };
+    show(global, args, &comparison)?;
+    Ok(match comparison.is_clean() {
+        _ if interrupt.is_requested() => Exit::Interrupted,
+        true => Exit::Done,
+        false => Exit::Failed,
+    })
+}
+
+async fn compare(
+    global: &Global,
+    args: &CompareArgs,
+    interrupt: &Interrupt,
+) -> Result<Comparison, Failure> {
     let started = Instant::now();
     let targets = args.targets()?;
     reach(&targets).await?;
@@ -99,10 +123,7 @@ pub(crate) async fn run(
     if plan.is_empty() {
         return Err(Failure::usage("nothing is left to measure"));
     }
-    if let Some(directory) = &args.report {
-        output::check_directory(directory)?;
-    }
-    let bar = progress::bar(plan.len() as u64, "tuning", global.json);
+    let bar = progress::steps(plan.len() as u64, global.json);
     let mut comparison = Comparison::new(args.title(), Machine::this(), plan.rounds);
     comparison.command = output::command();
     comparison.experiment = args.experiment;
@@ -126,27 +147,25 @@ pub(crate) async fn run(
     carry_out(&plan, &mut comparison, child::measure, watch).await;
     bar.finish_and_clear();
     comparison.forget_timelines();
+    Ok(comparison)
+}
 
+fn show(global: &Global, args: &CompareArgs, comparison: &Comparison) -> Result<(), Failure> {
     let mut out = out();
     if global.json {
-        let line = serde_json::to_string(&comparison)
+        let line = serde_json::to_string(comparison)
             .map_err(|error| Failure::failed(format!("the comparison is no JSON: {error}")))?;
         writeln!(out, "{line}")?;
     } else {
-        output::table(&mut out, &comparison)?;
+        output::table(&mut out, comparison)?;
     }
     if let Some(directory) = &args.report {
-        let report = output::write_report(directory, &comparison)?;
+        let report = output::write_report(directory, comparison)?;
         if !global.json {
             writeln!(out, "\nreport: {}", report.display())?;
         }
     }
-    out.flush()?;
-    Ok(match comparison.is_clean() {
-        _ if interrupt.is_requested() => Exit::Interrupted,
-        true => Exit::Done,
-        false => Exit::Failed,
-    })
+    Ok(out.flush()?)
 }
 
 /// Sees that every bus is there before anything is measured.

@@ -4,6 +4,16 @@ use std::{fmt, io::IsTerminal};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+/// A bar of `total` measurements, whose message says what is left.
+#[cfg(feature = "bench")]
+pub(crate) fn steps(total: u64, json: bool) -> ProgressBar {
+    let bar = bar(total, "tuning", json);
+    if let Ok(style) = ProgressStyle::with_template("{bar:20} {human_pos}/{human_len}  {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
 /// A bar of `total` steps on standard error, if that is a terminal.
 pub(crate) fn bar(
     total: u64,

@@ -31,6 +31,22 @@ fn memory_is_compared_where_nothing_else_is_there() {
 }
 
 #[test]
+fn an_earlier_comparison_is_shown_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = directory.path().to_str().expect("UTF-8");
+    let first = run(&[&SMALL[..], &["--rounds", "1", "--report", place]].concat());
+    assert_eq!(first.code, Some(0), "{first}");
+    let page = directory.path().join("report.html");
+    let made = std::fs::read(&page).expect("a page");
+    std::fs::remove_file(&page).expect("it is there");
+    let from = directory.path().join("comparison.json");
+    let from = from.to_str().expect("UTF-8");
+    let again = run(&["compare", "--from", from, "--report", place]);
+    assert_eq!((again.code, &again.stdout), (Some(0), &first.stdout), "{again}");
+    assert_eq!(std::fs::read(&page).expect("a page"), made);
+}
+
+#[test]
 fn mistakes_are_told_before_anything_is_measured() {
     for (arguments, code, expected) in [
         (&["--url", "carrier://pigeon"][..], 2, "no backend is known"),
@@ -38,6 +54,8 @@ fn mistakes_are_told_before_anything_is_measured() {
         (&["--experiment", "ack-strategies"], 2, "made on NATS"),
         (&["--mode", "fast"], 2, "async, batch, sync, consume"),
         (&["--sustained-bytes", "0", "--burst", "0", "--mode", "sync"], 2, "nothing is left"),
+        (&["--from", "/nowhere/comparison.json"], 2, "cannot be read"),
+        (&["--from", "/dev/null"], 2, "holds no comparison"),
         (&["--quick", "--experiment", "keys"], 2, "cannot be used with"),
     ] {
         let ended = run(&[&["compare"], arguments].concat());

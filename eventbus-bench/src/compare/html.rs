@@ -169,7 +169,10 @@ impl Comparison {
         if all {
             out.push_str("<th>acknow&shy;ledged</th><th>tasks</th><th>tasks left</th><th>memory</th><th>order broken</th>");
         }
-        out.push_str("<th class=\"words\">compared with</th></tr>\n");
+        if rows.iter().any(|row| self.rivals(row).next().is_some()) {
+            out.push_str("<th class=\"words\">compared with</th>");
+        }
+        out.push_str("</tr>\n");
         let (mut mode, mut cell) = (None, None);
         for row in rows {
             if mode.replace(row.mode) != Some(row.mode) && self.experiment.is_none() {

@@ -294,11 +294,16 @@ fn of_experiment(comparison: &Comparison, experiment: Experiment) -> Vec<Picture
         })
     };
     let tasks = |tasks: f64| text::exact(tasks);
+    let rates = match experiment {
+        // Over three powers of ten.
+        Experiment::Payload => Scale::Log,
+        _ => Scale::Linear,
+    };
     [
         plot(
             "throughput",
             "Messages per second",
-            axis("", Scale::Linear, text::count),
+            axis("", rates, text::count),
             |row| Some(row.rate()?.median),
             "Medians of all rounds.",
         ),

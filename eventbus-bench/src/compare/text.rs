@@ -102,6 +102,7 @@ pub(super) fn count(value: f64) -> String {
 /// A count with its zeros, or thousands of it.
 pub(super) fn exact(value: f64) -> String {
     match value {
+        value if value >= 10_000.0 && value % 1024.0 == 0.0 => format!("{}Ki", value / 1024.0),
         value if value >= 10_000.0 => format!("{}k", (value / 1e3).round()),
         value => format!("{value}"),
     }
@@ -149,6 +150,7 @@ mod tests {
             ["3.2 µs", "250 µs", "2.5 ms", "2.0 s"]
         );
         assert_eq!([100.0, 65_536.0, 5e7].map(bytes), ["100 B", "64 KiB", "48 MiB"]);
+        assert_eq!([16.0, 10_000.0, 65_536.0].map(exact), ["16", "10k", "64Ki"]);
         assert_eq!([1.0, 0.9999].map(percent), ["100 %", "99.99 %"]);
     }
 }

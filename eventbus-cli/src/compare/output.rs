@@ -12,11 +12,24 @@ use crate::{connect::Target, exit::Failure, output::Out};
 /// What is being measured, for the progress bar.
 pub(super) fn step(step: &Step<'_>) -> String {
     let job = step.job;
-    format!("{} · {} · {} B · {}", job.party(), job.load.mode, job.load.size, step.cell.shape)
+    let left = step.left.map_or_else(String::new, |left| {
+        let seconds = std::time::Duration::from_secs(left.as_secs());
+        format!("about {} left  ", humantime::format_duration(seconds))
+    });
+    let shape = step.cell.shape;
+    format!("{left}{} · {} · {} B · {shape}", job.party(), job.load.mode, job.load.size)
 }
 
 pub(super) fn table(out: &mut Out, comparison: &Comparison) -> Result<(), Failure> {
     Ok(write!(out, "{comparison}")?)
+}
+
+/// An earlier comparison.
+pub(super) fn read(path: &Path) -> Result<Comparison, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display())))?;
+    serde_json::from_str(&text)
+        .map_err(|error| Failure::usage(format!("{} holds no comparison: {error}", path.display())))
 }
 
 /// Makes the directory of the report before anything is measured for it.
