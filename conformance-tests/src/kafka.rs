@@ -20,7 +20,7 @@ use eventbus_kafka::rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
 };
 use test_brokers::{Found, Kafka, discover};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 /// As many as the suite wants at least.
 const PARTITIONS: i32 = 4;
@@ -44,9 +44,13 @@ static SHARED: LazyLock<Started> = LazyLock::new(|| {
     thread::spawn(start).join().unwrap_or_else(|_| Err("the broker could not be started".into()))
 });
 
+/// How many brokers of their own scenarios may have at once: a JVM that starts takes a processor
+/// for seconds, and whoever waits for it has a deadline.
+static OWN: Semaphore = Semaphore::const_new(2);
+
 enum Place {
     Shared,
-    Own(OnceCell<Arc<Kafka>>),
+    Own(OnceCell<(Arc<Kafka>, SemaphorePermit<'static>)>),
 }
 
 /// A broker for one scenario or for many.
@@ -69,10 +73,12 @@ impl KafkaHarness {
         let Place::Own(broker) = &self.0 else {
             return Err(failed("this scenario shares its broker"));
         };
-        let start =
-            || async { Kafka::builder().config(EAGER_RETENTION).start().await.map(Arc::new) };
-        let broker = broker.get_or_try_init(start).await;
-        broker.map(AsRef::as_ref).map_err(failed)
+        let start = || async {
+            let permit = OWN.acquire().await.map_err(failed)?;
+            let broker = Kafka::builder().config(EAGER_RETENTION).start().await.map_err(failed)?;
+            Ok((Arc::new(broker), permit))
+        };
+        broker.get_or_try_init(start).await.map(|(broker, _)| broker.as_ref())
     }
 
     async fn url(&self) -> Result<&str, Error> {
@@ -151,7 +157,7 @@ impl Harness for KafkaHarness {
         let Place::Own(broker) = &self.0 else {
             return Err(failed("this scenario shares its broker"));
         };
-        let Some(broker) = broker.get().cloned() else {
+        let Some(broker) = broker.get().map(|(broker, _)| broker.clone()) else {
             return Err(failed("the broker was not started"));
         };
         broker.pause().map_err(failed)?;
