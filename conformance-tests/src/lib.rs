@@ -12,6 +12,7 @@ mod memory;
 mod nats;
 mod outside;
 mod registry;
+pub mod soak;
 
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
 //! `matrix` runs the suite on all backends and writes `docs/conformance.md`; `faults` breaks
-//! brokers for as long as wanted.
+//! brokers for as long as wanted; `soak` watches for what grows.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use conformance_tests::{faults, matrix, suite};
+use conformance_tests::{faults, matrix, soak, suite};
 
 /// The long runs of the conformance tests.
 #[derive(Debug, Parser)]
@@ -19,6 +19,8 @@ enum Command {
     Matrix,
     /// Breaks brokers under a workload and checks what came out.
     Faults(faults::Options),
+    /// Watches what the process uses under load and churn.
+    Soak(soak::Options),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Matrix => write_matrix(&suite, &arguments[0]),
         Command::Faults(options) => run(faults::run(options)),
+        Command::Soak(options) => run(soak::run(options)),
     }
 }
 

@@ -30,6 +30,14 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// One that keeps about this many bytes of each topic.
+    #[must_use]
+    pub fn with_retention(bytes: usize) -> Self {
+        Self { retention: OnceLock::from(bytes), ..Self::new() }
+    }
+}
+
 impl Default for Memory {
     fn default() -> Self {
         Self::new()

@@ -54,6 +54,7 @@ impl Harness for NatsHarness {
             Feature::UnansweredClose,
             Feature::FailedConnect,
             Feature::Plant,
+            Feature::PlantHeaders,
             Feature::Retention,
             Feature::Restart,
             Feature::Pause,
@@ -88,9 +89,27 @@ impl Harness for NatsHarness {
     }
 
     async fn plant(&self, topic: &Topic, bytes: Bytes) -> Result<(), Error> {
+        self.plant_with_headers(topic, &[], bytes).await
+    }
+
+    async fn plant_with_headers(
+        &self,
+        topic: &Topic,
+        headers: &[(String, String)],
+        bytes: Bytes,
+    ) -> Result<(), Error> {
         let client = async_nats::connect(self.server().await?.url()).await.map_err(broken)?;
-        client.request(format!("eb.{topic}"), bytes).await.map_err(broken)?;
-        Ok(())
+        let mut map = async_nats::HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(name.as_str(), value.as_str());
+        }
+        let request = async_nats::Request::new().headers(map).payload(bytes);
+        let answer = client.send_request(format!("eb.{topic}"), request).await.map_err(broken)?;
+        let answer = String::from_utf8_lossy(&answer.payload).into_owned();
+        match answer.contains("\"error\"") {
+            true => Err(Error::new(ErrorKind::Rejected, answer)),
+            false => Ok(()),
+        }
     }
 
     async fn limit_retention(&self, topic: &Topic, bytes: usize) -> Result<(), Error> {

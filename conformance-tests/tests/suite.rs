@@ -38,6 +38,7 @@ const EVERYTHING: &[Feature] = &[
     Feature::SingleTopics,
     Feature::FailedConnect,
     Feature::Plant,
+    Feature::PlantHeaders,
     Feature::Retention,
     Feature::Partitions,
     Feature::Restart,

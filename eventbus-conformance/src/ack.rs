@@ -12,7 +12,9 @@ mod stopping;
 mod undecodable;
 
 use crate::scenario::{
-    need::{CUMULATIVE_ACK, FAIL_SENDS, HOLD_ACKS, PLANT, SHARED_MESSAGES, SINGLE_TOPICS},
+    need::{
+        CUMULATIVE_ACK, FAIL_SENDS, HOLD_ACKS, PLANT, PLANT_HEADERS, SHARED_MESSAGES, SINGLE_TOPICS,
+    },
     table,
 };
 
@@ -65,4 +67,6 @@ table! { "ack":
     undecodable_moves_to_the_dead_letters needs [PLANT],
     undecodable_is_yielded_and_settleable needs [PLANT],
     undecodable_is_yielded_in_spite_of_a_dead_letter_topic needs [PLANT],
+    foreign_messages_of_every_kind_are_settleable needs [PLANT],
+    foreign_headers_disturb_nobody needs [PLANT_HEADERS],
 }

@@ -67,6 +67,20 @@ pub trait Harness: Send + Sync + 'static {
         Err(missing(Feature::Plant))
     }
 
+    /// The same, with native headers. Needs [`Feature::PlantHeaders`].
+    ///
+    /// # Errors
+    /// When that fails.
+    async fn plant_with_headers(
+        &self,
+        topic: &Topic,
+        headers: &[(String, String)],
+        bytes: Bytes,
+    ) -> Result<(), Error> {
+        let _ = (topic, headers, bytes);
+        Err(missing(Feature::PlantHeaders))
+    }
+
     /// Makes the broker keep at most about this many bytes of `topic`, dropping the oldest.
     /// Called before the first connect that uses the topic. Needs [`Feature::Retention`].
     ///
@@ -150,6 +164,8 @@ pub enum Feature {
     FailedConnect,
     /// [`Harness::plant`].
     Plant,
+    /// [`Harness::plant_with_headers`].
+    PlantHeaders,
     /// [`Harness::limit_retention`].
     Retention,
     /// [`Harness::add_partitions`].
@@ -171,6 +187,7 @@ impl Feature {
             Self::SingleTopics => "single topics",
             Self::FailedConnect => "a failing connect",
             Self::Plant => "planted bytes",
+            Self::PlantHeaders => "planted headers",
             Self::Retention => "small retention",
             Self::Partitions => "added partitions",
             Self::Restart => "a broker restart",

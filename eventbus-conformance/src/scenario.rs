@@ -180,6 +180,7 @@ pub(crate) mod need {
     pub(crate) const SINGLE_TOPICS: Need = Need::Feature(Feature::SingleTopics);
     pub(crate) const FAILED_CONNECT: Need = Need::Feature(Feature::FailedConnect);
     pub(crate) const PLANT: Need = Need::Feature(Feature::Plant);
+    pub(crate) const PLANT_HEADERS: Need = Need::Feature(Feature::PlantHeaders);
     pub(crate) const RETENTION: Need = Need::Feature(Feature::Retention);
     pub(crate) const PARTITIONS: Need = Need::Feature(Feature::Partitions);
     pub(crate) const RESTART: Need = Need::Feature(Feature::Restart);

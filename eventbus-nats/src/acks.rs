@@ -163,3 +163,49 @@ fn parse(message: &Message, prefix: usize) -> Option<(u64, Answer)> {
     };
     Some((token, answer))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn answer(subject: &str, payload: &[u8]) -> Option<(u64, Answer)> {
+        let message = Message {
+            subject: subject.into(),
+            reply: None,
+            payload: payload.to_vec().into(),
+            headers: None,
+            status: None,
+            description: None,
+            length: 0,
+        };
+        parse(&message, "_I.".len())
+    }
+
+    proptest! {
+        /// Whatever stands there, it is no success unless it says so, and no certain failure
+        /// unless it is one.
+        #[test]
+        fn any_answer_is_survived(payload in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..60),
+            r#"\{"(seq|error|duplicate|stream)": ?[-0-9a-z{}"]{0,12}\}"#.prop_map(String::into_bytes),
+        ]) {
+            match answer("_I.1f", &payload) {
+                Some((0x1f, Answer::Refused(error))) => {
+                    let refused = serde_json::from_slice::<PubAck>(&payload);
+                    let refused = refused.is_ok_and(|ack| ack.error.is_some());
+                    prop_assert!(refused || error.is_ambiguous(), "{}", error);
+                }
+                Some((0x1f, Answer::Stored(_))) => {
+                    prop_assert!(payload.windows(5).any(|part| part == b"\"seq\""));
+                }
+                other => prop_assert!(false, "{} is no answer", other.is_some()),
+            }
+        }
+
+        #[test]
+        fn any_subject_is_survived(subject in ".{0,40}") {
+            let _ = answer(&subject, b"{}");
+        }
+    }
+}

@@ -63,4 +63,20 @@ mod tests {
         assert_eq!(Origin::parse("$JS.ACK.S.c.x.30.4.1500000000.7"), None);
         assert_eq!(Origin::parse("_INBOX.x"), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_reply_subject_is_survived(tail in "[a-z0-9.-]{0,60}", free in ".{0,60}") {
+            let _ = Origin::parse(&format!("$JS.ACK.{tail}"));
+            let _ = Origin::parse(&free);
+        }
+
+        #[test]
+        fn numbers_come_back(delivered: u32, stream: u64, consumer: u64, nanos: u64) {
+            let reply = format!("$JS.ACK.S.c.{delivered}.{stream}.{consumer}.{nanos}.0");
+            let origin = Origin::parse(&reply);
+            let origin = origin.map(|o| (o.delivered, o.stream_sequence, o.consumer_sequence));
+            proptest::prop_assert_eq!(origin, Some((delivered, stream, consumer)));
+        }
+    }
 }

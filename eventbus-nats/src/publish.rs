@@ -75,6 +75,13 @@ pub(crate) struct Sent {
     pub(crate) kept: Option<Box<Kept>>,
 }
 
+impl Sent {
+    /// Written more than once.
+    fn is_repeated(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.order.first_sent != kept.order.last_sent)
+    }
+}
+
 pub(crate) struct Kept {
     pub(crate) payload: Bytes,
     pub(crate) message_id: Option<Box<str>>,
@@ -184,6 +191,13 @@ impl Ring {
             let mut state = self.lock();
             for (token, answer) in answers.drain(..) {
                 let Some(sent) = state.sent.remove(token) else { continue };
+                let answer = if sent.is_repeated() { answer.of_a_repetition() } else { answer };
+                if matches!(answer, Answer::NotNow) {
+                    // The first writing may still be stored, so its successors wait until
+                    // one of the repetitions is answered.
+                    state.sent.insert(sent);
+                    continue;
+                }
                 released |= state.release(&sent);
                 match answer {
                     Answer::Stored(stored) => {
@@ -192,6 +206,7 @@ impl Ring {
                     }
                     Answer::Refused(error) => verdicts.push((sent.id, Err(error))),
                     Answer::NoResponders => unanswerable.push(sent),
+                    Answer::NotNow => {}
                 }
             }
             released = released && std::mem::take(&mut state.idle);
@@ -305,4 +320,18 @@ pub(crate) enum Answer {
     Refused(Error),
     /// No stream takes this subject at the moment.
     NoResponders,
+    /// A repetition was not stored, and may be a later time.
+    NotNow,
+}
+
+impl Answer {
+    /// A repetition that was not stored says nothing about the first writing.
+    fn of_a_repetition(self) -> Self {
+        match self {
+            Self::NoResponders => Self::NotNow,
+            Self::Refused(error) if error.is_temporary() => Self::NotNow,
+            Self::Refused(error) => Self::Refused(error.ambiguous()),
+            answer => answer,
+        }
+    }
 }

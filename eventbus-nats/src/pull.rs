@@ -23,6 +23,7 @@ use crate::{
     name,
     per_key::Gate,
     provision::{Streams, nanos},
+    writer::at,
 };
 
 const CHUNK: usize = 256;
@@ -335,14 +336,6 @@ impl Puller {
                 }
             }
         }
-    }
-}
-
-/// Resolves at that moment, or never.
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment.into()).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -106,7 +106,13 @@ impl Writer {
     /// Writes until the link is lost.
     async fn write(&mut self, link: &Link) {
         let prefix = reply_prefix(&self.inboxes.of(link));
+        // A fixed time, which no amount of other work puts off.
+        let mut repeat_at = self.repeat_at();
         loop {
+            if repeat_at.is_some_and(|at| at <= Instant::now()) {
+                self.repeat_overdue();
+                repeat_at = self.repeat_at();
+            }
             self.take();
             if self.batch.is_empty() {
                 tokio::select! {
@@ -116,7 +122,7 @@ impl Writer {
                             return;
                         }
                     }
-                    () = repeat_time(&self.ring) => self.repeat_overdue(),
+                    () = at(repeat_at) => {}
                 }
                 continue;
             }
@@ -267,6 +273,11 @@ impl Writer {
         self.ring.verdicts.complete_all(unknown.iter().map(lost));
     }
 
+    /// When to look for what is to be repeated.
+    fn repeat_at(&self) -> Option<Instant> {
+        self.ring.strict.then(|| Instant::now() + self.ring.ack_timeout / 2)
+    }
+
     /// Writes again what has had no answer for a whole acknowledgement timeout, because with
     /// strict order it holds up its successors.
     fn repeat_overdue(&self) {
@@ -287,11 +298,11 @@ impl Writer {
     }
 }
 
-async fn repeat_time(ring: &Ring) {
-    if ring.strict {
-        tokio::time::sleep(ring.ack_timeout / 2).await;
-    } else {
-        std::future::pending::<()>().await;
+/// Resolves at that moment, or never.
+pub(crate) async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -96,8 +96,9 @@ fn places(options: &Options) -> Result<Vec<Place>> {
 
 async fn one(sites: &mut Sites, round: &Round) -> Result<Outcome> {
     let site = sites.get(round.place).await?;
-    let outcome = round.run(site).await;
-    if outcome.as_ref().map_or(true, |outcome| !outcome.broken.is_empty()) {
+    let outcome = round.run(site.clone()).await;
+    if outcome.as_ref().map_or(true, |outcome| outcome.broken() > 0) {
+        eprintln!("{}", site.diagnose().await);
         sites.forget(round.place);
     }
     outcome
@@ -106,7 +107,7 @@ async fn one(sites: &mut Sites, round: &Round) -> Result<Outcome> {
 fn report(number: usize, round: &Round, outcome: &Result<Outcome>) {
     match outcome {
         Ok(outcome) => {
-            let verdict = if outcome.broken.is_empty() { "ok" } else { "BROKEN" };
+            let verdict = if outcome.broken() == 0 { "ok" } else { "BROKEN" };
             let totals = outcome.report.totals;
             eprintln!(
                 "round {number}: {round}: {verdict}, {} of {} acknowledged, recovered in {} ms",
@@ -114,7 +115,7 @@ fn report(number: usize, round: &Round, outcome: &Result<Outcome>) {
                 totals.operations,
                 outcome.recovery.as_millis()
             );
-            if !outcome.broken.is_empty() {
+            if outcome.broken() > 0 {
                 eprintln!("{}", outcome.report);
             }
         }

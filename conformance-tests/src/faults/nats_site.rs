@@ -1,6 +1,6 @@
 //! One nats-server behind a link, one on a small disk, or three as a cluster.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{fmt::Write as _, net::Ipv4Addr, sync::Arc};
 
 use async_trait::async_trait;
 use eventbus_conformance::{
@@ -128,6 +128,30 @@ impl Site for NatsSite {
 
     fn link(&self) -> Option<&Link> {
         self.link.as_ref()
+    }
+
+    async fn diagnose(&self) -> String {
+        let look = async {
+            let stream = self.api(&format!("STREAM.INFO.{STREAM}"), &Value::Null).await?;
+            let all = self.api(&format!("CONSUMER.LIST.{STREAM}"), &Value::Null).await?;
+            let mut text = format!("stream: {} {}", stream["state"], stream["cluster"]);
+            for consumer in all["consumers"].as_array().into_iter().flatten() {
+                let _ = write!(
+                    text,
+                    "\nconsumer {}: delivered {}, floor {}, {} unsettled, {} redelivered, {} \
+                     waiting, {} pending",
+                    consumer["name"],
+                    consumer["delivered"],
+                    consumer["ack_floor"],
+                    consumer["num_ack_pending"],
+                    consumer["num_redelivered"],
+                    consumer["num_waiting"],
+                    consumer["num_pending"]
+                );
+            }
+            Result::<_>::Ok(text)
+        };
+        look.await.unwrap_or_else(|failure| failure.to_string())
     }
 
     /// What a lost connection had not delivered comes again after its `ack_wait`, behind what is

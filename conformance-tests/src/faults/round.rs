@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use eventbus_conformance::{
     Context, Harness, Result,
-    workload::{Mode, Report, Workload, check},
+    workload::{Mode, Promises, Report, Workload, check},
 };
 
 use super::{Nemesis, Strike, place::Place, site::Site};
@@ -45,10 +45,17 @@ impl fmt::Display for Round {
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) report: Report,
-    /// The anomalies that break a promise, in words.
-    pub(crate) broken: Vec<String>,
+    /// Which anomalies must not be.
+    pub(crate) promises: Promises,
     /// From the end of what happened to the first new acknowledgement.
     pub(crate) recovery: Duration,
+}
+
+impl Outcome {
+    /// How many anomalies break a promise.
+    pub(crate) fn broken(&self) -> usize {
+        self.report.broken(&self.promises).count()
+    }
 }
 
 impl Round {
@@ -88,7 +95,6 @@ impl Round {
         run.flows(SOME).await?;
         let promises = site.promises(self.nemesis(), &run.capabilities());
         let report = check(&run.finish().await?);
-        let broken = report.broken(&promises).map(ToString::to_string).collect();
-        Ok(Outcome { report, broken, recovery })
+        Ok(Outcome { report, promises, recovery })
     }
 }

@@ -32,7 +32,7 @@ fn test(place: Place, nemesis: Nemesis) -> Result<Completion, Failed> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(async { round.run(place.start().await?).await });
     let outcome = outcome.map_err(|failure| format!("{round}: {failure}"))?;
-    match outcome.broken.is_empty() {
+    match outcome.broken() == 0 {
         true => Ok(Completion::Completed),
         false => Err(format!("{round}: {}", outcome.report).into()),
     }

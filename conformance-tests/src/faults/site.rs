@@ -32,6 +32,11 @@ pub(crate) trait Site: Harness {
         promises(nemesis, capabilities)
     }
 
+    /// The state of the broker in words, for whoever looks for the reason of something.
+    async fn diagnose(&self) -> String {
+        String::new()
+    }
+
     fn kill(&self, server: usize) -> Result {
         let _ = server;
         cannot("kill")

@@ -10,16 +10,39 @@ use super::{
     round::{Outcome, Round},
 };
 
+/// The anomalies that have a column; the others only count as broken.
+const COLUMNS: [(Kind, &str); 6] = [
+    (Kind::Lost, "lost"),
+    (Kind::Undelivered, "undelivered"),
+    (Kind::Unexpected, "unexpected"),
+    (Kind::Inverted, "inverted"),
+    (Kind::DeliveredOutOfOrder, "reordered"),
+    (Kind::Duplicated, "duplicated"),
+];
+
+/// How often something happened although it must not, and how often where it may.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    broken: u64,
+    excused: u64,
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.excused {
+            0 => f.pad(&self.broken.to_string()),
+            excused => f.pad(&format!("{} +{excused}*", self.broken)),
+        }
+    }
+}
+
 /// One line: the rounds of one place and nemesis.
 #[derive(Debug, Clone, Default)]
 struct Line {
     rounds: u64,
     operations: u64,
     acknowledged: u64,
-    lost: u64,
-    unexpected: u64,
-    inversions: u64,
-    duplicates: u64,
+    counts: [Count; COLUMNS.len()],
     /// Promises broken, and rounds that did not come to their end.
     broken: u64,
     recovery: Vec<Duration>,
@@ -30,25 +53,28 @@ impl Line {
         self.rounds += other.rounds;
         self.operations += other.operations;
         self.acknowledged += other.acknowledged;
-        self.lost += other.lost;
-        self.unexpected += other.unexpected;
-        self.inversions += other.inversions;
-        self.duplicates += other.duplicates;
+        for (count, other) in self.counts.iter_mut().zip(other.counts) {
+            count.broken += other.broken;
+            count.excused += other.excused;
+        }
         self.broken += other.broken;
         self.recovery.extend(&other.recovery);
     }
 
     fn of(outcome: &Outcome) -> Self {
-        let count = |kind| outcome.report.count(kind);
+        let counts = COLUMNS.map(|(kind, _)| {
+            let count = outcome.report.count(kind);
+            match outcome.promises.includes(kind) {
+                true => Count { broken: count, excused: 0 },
+                false => Count { broken: 0, excused: count },
+            }
+        });
         Self {
             rounds: 1,
             operations: outcome.report.totals.operations,
             acknowledged: outcome.report.totals.acknowledged,
-            lost: count(Kind::Lost) + count(Kind::Undelivered),
-            unexpected: count(Kind::Unexpected),
-            inversions: count(Kind::Inverted) + count(Kind::DeliveredOutOfOrder),
-            duplicates: count(Kind::Duplicated),
-            broken: outcome.broken.len() as u64,
+            counts,
+            broken: outcome.broken() as u64,
             recovery: vec![outcome.recovery],
         }
     }
@@ -64,20 +90,11 @@ impl fmt::Display for Line {
         recovery.sort_unstable();
         let median = recovery.get(recovery.len() / 2).copied().unwrap_or_default();
         let longest = recovery.last().copied().unwrap_or_default();
-        write!(
-            f,
-            "{:>6} | {:>10} | {:>12} | {:>6} | {:>10} | {:>10} | {:>10} | {:>6} | {:>9} | {:>9}",
-            self.rounds,
-            self.operations,
-            self.acknowledged,
-            self.lost,
-            self.unexpected,
-            self.inversions,
-            self.duplicates,
-            self.broken,
-            format!("{} ms", median.as_millis()),
-            format!("{} ms", longest.as_millis()),
-        )
+        write!(f, "{:>6} | {:>10} | {:>12} | ", self.rounds, self.operations, self.acknowledged)?;
+        for count in self.counts {
+            write!(f, "{count:>11} | ")?;
+        }
+        write!(f, "{:>6} | {:>8} | {:>8}", self.broken, median.as_millis(), longest.as_millis())
     }
 }
 
@@ -114,18 +131,16 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "| {:<36} | rounds | operations | acknowledged | lost   | unexpected | inversions \
-             | duplicates | broken | recovery  | longest   |",
-            "broker and nemesis"
-        )?;
-        writeln!(
-            f,
-            "|{:-<38}|-------:|-----------:|-------------:|-------:|-----------:|-----------:\
-             |-----------:|-------:|----------:|----------:|",
-            ""
-        )?;
+        write!(f, "| {:<36} | rounds | operations | acknowledged | ", "broker and nemesis")?;
+        for (_, name) in COLUMNS {
+            write!(f, "{name:>11} | ")?;
+        }
+        writeln!(f, "broken | recovery |  longest |")?;
+        write!(f, "|{:-<38}|-------:|-----------:|-------------:|", "")?;
+        for _ in COLUMNS {
+            write!(f, "------------:|")?;
+        }
+        writeln!(f, "-------:|---------:|---------:|")?;
         for ((place, nemesis), line) in &self.0 {
             let name = format!("{place} {nemesis}");
             writeln!(f, "| {name:<36} | {line} |")?;

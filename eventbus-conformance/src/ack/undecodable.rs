@@ -9,7 +9,7 @@ use eventbus_core::{
 
 use crate::{
     Context, Failure, Result,
-    steps::{keyed, next_item, publish_all, read_all, take_until, while_polling},
+    steps::{keyed, next, next_item, publish_all, read_all, take_until, while_polling},
     within,
 };
 
@@ -77,5 +77,68 @@ pub async fn undecodable_is_yielded_in_spite_of_a_dead_letter_topic(ctx: Context
     let letters = read_all(&bus, &dead, 1).await?;
     assert_eq!(letters[0].payload().as_ref(), FOREIGN);
     assert_eq!(letters[0].header(dead_letter::REASON), Some("foreign"));
+    Ok(())
+}
+
+/// What others write by mistake or in malice: nothing, noise, half an envelope, an envelope of a
+/// version that does not exist yet, a large blob.
+fn strange() -> Vec<Bytes> {
+    let envelope = keyed("k", 1).to_bytes();
+    let mut future = envelope.to_vec();
+    future[0] = future[0].wrapping_add(1);
+    let mut noise = 0x9E37_79B9_u32;
+    let noise = (0..256).map(|_| {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        noise.to_be_bytes()[0]
+    });
+    vec![
+        Bytes::new(),
+        noise.collect(),
+        envelope.slice(..envelope.len() / 2),
+        envelope.slice(..1),
+        future.into(),
+        vec![0xFF; 512 << 10].into(),
+    ]
+}
+
+/// Foreign bytes of every kind are yielded as they are, each can be settled, and what comes
+/// after them is delivered.
+pub async fn foreign_messages_of_every_kind_are_settleable(ctx: Context) -> Result {
+    let bus = ctx.bus().await?;
+    let topic = ctx.topic("foreign")?;
+    bus.ensure_topic(&topic).await?;
+    let mut subscription = bus.subscribe(&topic.filter(), ctx.group("all")).await?;
+    for bytes in strange() {
+        ctx.harness().plant(&topic, bytes.clone()).await?;
+        let message = next_undecodable(&mut subscription).await?;
+        assert!(message.bytes() == &bytes, "{} bytes came as {message:?}", bytes.len());
+        message.ack().await?;
+    }
+    publish_all(&bus, &topic, [keyed("k", 2)]).await?;
+    assert_eq!(take_until(&mut subscription, 2).await?, [2]);
+    Ok(())
+}
+
+/// So are foreign bytes behind many and large headers (brokers take some 64 KiB of them), and an
+/// envelope with such headers is an envelope.
+pub async fn foreign_headers_disturb_nobody(ctx: Context) -> Result {
+    let bus = ctx.bus().await?;
+    let topic = ctx.topic("foreign")?;
+    bus.ensure_topic(&topic).await?;
+    let mut subscription = bus.subscribe(&topic.filter(), ctx.group("all")).await?;
+    let many = (0..200).map(|n| (format!("x-{n}"), "v".repeat(n)));
+    let large =
+        [("x-large".to_owned(), "v".repeat(24 << 10)), ("x-empty".to_owned(), String::new())];
+    let headers: Vec<_> = many.chain(large).collect();
+    let foreign = Bytes::from_static(FOREIGN);
+    ctx.harness().plant_with_headers(&topic, &headers, foreign.clone()).await?;
+    let message = next_undecodable(&mut subscription).await?;
+    assert_eq!(message.bytes(), &foreign);
+    message.ack().await?;
+    let envelope = keyed("k", 2);
+    ctx.harness().plant_with_headers(&topic, &headers, envelope.to_bytes()).await?;
+    let delivery = next(&mut subscription).await?;
+    assert!(delivery.envelope() == &envelope, "{delivery:?}");
+    delivery.ack().await?;
     Ok(())
 }

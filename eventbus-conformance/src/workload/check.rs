@@ -17,7 +17,12 @@ pub fn check(history: &History) -> Report {
     deliveries(history, &attempted, &mut anomalies);
     dead_letters(history, &mut anomalies);
     anomalies.extend(history.ended.iter().cloned().map(Anomaly::Ended));
-    Report { totals: totals(history), anomalies }
+    Report {
+        totals: totals(history),
+        errors: history.errors.clone(),
+        notes: history.notes.clone(),
+        anomalies,
+    }
 }
 
 fn totals(history: &History) -> Totals {

@@ -1,5 +1,7 @@
 //! What happened, as the writers and the readers saw it.
 
+use std::collections::BTreeMap;
+
 use eventbus_core::Position;
 
 use super::Value;
@@ -27,6 +29,10 @@ pub struct History {
     pub letters: Vec<Letter>,
     /// Why subscriptions ended that nobody had stopped.
     pub ended: Vec<String>,
+    /// What may explain the rest, in words.
+    pub notes: Vec<String>,
+    /// Why publishes failed, and how many of them: for the reader of a report.
+    pub errors: BTreeMap<String, u64>,
 }
 
 /// One publish and its verdict.

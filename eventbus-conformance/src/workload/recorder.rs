@@ -1,12 +1,12 @@
 //! Where writers and readers write down what they see.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use eventbus_core::Position;
+use eventbus_core::{Error, Position};
 
 use super::{Attempt, Event, History, Outcome, Settled, Value};
 
@@ -22,6 +22,20 @@ struct Record {
     delivered: HashSet<Value>,
     events: Vec<Event>,
     ended: Vec<String>,
+    errors: BTreeMap<String, u64>,
+}
+
+impl Record {
+    /// The facts of an error differ, so they are left out.
+    fn count(&mut self, error: &Error) {
+        let ambiguous = if error.is_ambiguous() { " (ambiguous)" } else { "" };
+        let text = format!("{}: {}{ambiguous}", error.kind(), error.message());
+        *self.errors.entry(text).or_default() += 1;
+    }
+}
+
+fn outcome_of(error: &Error) -> Outcome {
+    if error.is_ambiguous() { Outcome::Unknown } else { Outcome::Failed }
 }
 
 /// A publish that has begun.
@@ -43,8 +57,22 @@ impl Recorder {
         self.lock().attempts[begun.0].1 = Some(outcome);
     }
 
-    pub(super) fn handled(&self, value: Value, outcome: Outcome) {
-        self.lock().handled.push((value, outcome));
+    pub(super) fn handled(&self, value: Value, error: &Error) {
+        let mut record = self.lock();
+        record.handled.push((value, outcome_of(error)));
+        record.count(error);
+    }
+
+    pub(super) fn failed(&self, begun: Begun, error: &Error) {
+        let mut record = self.lock();
+        record.attempts[begun.0].1 = Some(outcome_of(error));
+        record.count(error);
+    }
+
+    /// Why publishes failed so far, and how many of them.
+    #[must_use]
+    pub fn errors(&self) -> BTreeMap<String, u64> {
+        self.lock().errors.clone()
     }
 
     /// A member got a delivery. For members that the workload does not run itself, such as
@@ -107,6 +135,7 @@ impl Recorder {
             handled: record.handled.drain(..).map(|(value, _)| value).collect(),
             events: std::mem::take(&mut record.events),
             ended: std::mem::take(&mut record.ended),
+            errors: std::mem::take(&mut record.errors),
             ..History::default()
         }
     }

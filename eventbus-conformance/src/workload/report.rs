@@ -1,6 +1,9 @@
 //! What the checker found, and which of it breaks a promise.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use eventbus_core::Capabilities;
 
@@ -33,6 +36,10 @@ pub struct Totals {
 pub struct Report {
     /// How much happened.
     pub totals: Totals,
+    /// Why publishes failed, and how many of them.
+    pub errors: BTreeMap<String, u64>,
+    /// What may explain the rest, in words.
+    pub notes: Vec<String>,
     /// What was wrong, promised or not.
     pub anomalies: Vec<Anomaly>,
 }
@@ -64,6 +71,12 @@ impl fmt::Display for Report {
             "{operations} operations, {acknowledged} acknowledged, {failed} failed, {unknown} \
              unknown, {stored} stored, {delivered} delivered"
         )?;
+        for note in &self.notes {
+            write!(f, "\n{note}")?;
+        }
+        for (error, count) in &self.errors {
+            write!(f, "\n{count} times {error}")?;
+        }
         for kind in Kind::ALL {
             let anomalies = || self.anomalies.iter().filter(|anomaly| anomaly.kind() == *kind);
             for anomaly in anomalies().take(SHOWN) {

@@ -17,7 +17,7 @@ use super::{
     History, Letter, MAX_ATTEMPTS, Recorder, Value, Workload,
     marks::read_whole,
     member::{Group, Member},
-    writer::{Writer, outcome_of},
+    writer::Writer,
 };
 use crate::{Context, Failure, PATIENCE, Result, within};
 
@@ -104,7 +104,7 @@ impl Workload {
 fn handle(recorder: &Recorder, failure: &PublishFailure) {
     // What is no value of the workload was not published by it.
     let value = Value::of(&failure.envelope()).unwrap_or(Value::mark(0));
-    recorder.handled(value, outcome_of(failure.error()));
+    recorder.handled(value, failure.error());
 }
 
 impl Running {
@@ -175,8 +175,9 @@ impl Running {
                 let health = self.publisher.health().await;
                 return Err(Failure::new(format!(
                     "{missing} of {more} acknowledgements did not come within {PATIENCE:?}: \
-                     {:?}, {health:?}",
-                    self.publisher.stats()
+                     {:?}, {health:?}, {:?}",
+                    self.publisher.stats(),
+                    self.group.recorder.errors()
                 )));
             }
             tokio::time::sleep(POLL).await;
@@ -219,12 +220,13 @@ impl Running {
     /// member that does not leave, a topic that cannot be read.
     pub async fn finish(mut self) -> Result<History> {
         self.end_publishing().await?;
-        self.drain().await;
+        let notes: Vec<String> = self.drain().await.into_iter().collect();
         for member in self.members.drain(..) {
             member.leave().await?;
         }
         within("the close of the reading bus", self.group.bus.close()).await??;
         let mut history = self.group.recorder.history();
+        history.notes = notes;
         history.counts = self.publisher.stats().into();
         history.max_attempts = self.workload.poison.map(|_| MAX_ATTEMPTS);
         history.per_key = self.per_key;
@@ -267,8 +269,8 @@ impl Running {
         Ok(())
     }
 
-    /// What has not come by the end is for the checker to find.
-    async fn drain(&self) {
+    /// What has not come by the end is for the checker to find; how the group is doing then.
+    async fn drain(&self) -> Option<String> {
         self.work(Duration::ZERO);
         let deadline = Instant::now() + self.workload.drain;
         let mut missing = self.group.recorder.undelivered();
@@ -276,6 +278,10 @@ impl Running {
             tokio::time::sleep(POLL).await;
             missing.retain(|value| !self.group.recorder.is_delivered(value));
         }
+        if missing.is_empty() {
+            return None;
+        }
+        Some(format!("the group is not done: {:?}", self.group.bus.health().await))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use eventbus_core::{Error, EventBus, EventBusExt, PendingReceipt, Topic};
+use eventbus_core::{EventBus, EventBusExt, PendingReceipt, Topic};
 use tokio::sync::watch;
 
 use super::{Mode, Outcome, Recorder, Value, Workload, recorder::Begun};
@@ -22,10 +22,6 @@ pub(super) struct Writer {
     pub(super) next: u64,
     pub(super) workload: Workload,
     pub(super) pending: VecDeque<(Begun, PendingReceipt)>,
-}
-
-pub(super) fn outcome_of(error: &Error) -> Outcome {
-    if error.is_ambiguous() { Outcome::Unknown } else { Outcome::Failed }
 }
 
 impl Writer {
@@ -61,7 +57,7 @@ impl Writer {
             // The rest is up to the failure handler.
             Ok(()) => true,
             Err(error) => {
-                self.recorder.end(begun, outcome_of(error.error()));
+                self.recorder.failed(begun, error.error());
                 false
             }
         }
@@ -75,7 +71,7 @@ impl Writer {
         match self.bus.publish_with_receipt(&self.topic, envelope).await {
             Ok(receipt) => self.pending.push_back((begun, receipt)),
             Err(error) => {
-                self.recorder.end(begun, outcome_of(error.error()));
+                self.recorder.failed(begun, error.error());
                 return false;
             }
         }
@@ -86,12 +82,13 @@ impl Writer {
         let mut well = true;
         while self.pending.len() > most {
             let Some((begun, receipt)) = self.pending.pop_front() else { break };
-            let outcome = match receipt.await {
-                Ok(_) => Outcome::Acknowledged,
-                Err(error) => outcome_of(error.error()),
-            };
-            well &= outcome == Outcome::Acknowledged;
-            self.recorder.end(begun, outcome);
+            match receipt.await {
+                Ok(_) => self.recorder.end(begun, Outcome::Acknowledged),
+                Err(error) => {
+                    well = false;
+                    self.recorder.failed(begun, error.error());
+                }
+            }
         }
         well
     }
@@ -103,12 +100,11 @@ impl Writer {
         let envelopes = values.iter().map(|value| value.to_envelope(size)).collect();
         let outcome = self.bus.publish_batch(&self.topic, envelopes).await;
         let failures = outcome.map_or_else(|error| error.into_failures(), |_| Vec::new());
-        let mut outcomes = [Outcome::Acknowledged; AHEAD];
-        for failure in &failures {
-            outcomes[failure.index] = outcome_of(failure.error.error());
+        for begun in &begun {
+            self.recorder.end(*begun, Outcome::Acknowledged);
         }
-        for (begun, outcome) in begun.into_iter().zip(outcomes) {
-            self.recorder.end(begun, outcome);
+        for failure in &failures {
+            self.recorder.failed(begun[failure.index], failure.error.error());
         }
         failures.is_empty()
     }

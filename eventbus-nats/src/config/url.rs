@@ -132,4 +132,26 @@ mod tests {
             assert!(!shown.contains("hunter"), "{shown}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_url_is_survived_and_no_secret_shown(
+            place in "[a-z0-9:@,/%]{0,40}",
+            query in "([a-z_]{0,12}=[a-z0-9%.;:*>]{0,12}&){0,3}",
+            stream in "[A-Z:;,.*>a-z]{0,30}",
+        ) {
+            for text in [
+                format!("nats://{place}?{query}"),
+                format!("nats://u:hunter2@{place}?{query}"),
+                format!("nats://a?streams={stream}"),
+            ] {
+                let Ok(mut url) = text.parse::<BusUrl>() else { continue };
+                let shown = match NatsConfig::from_url(&mut url) {
+                    Ok(config) => format!("{config:?}"),
+                    Err(error) => format!("{error} {error:?}"),
+                };
+                proptest::prop_assert!(!shown.contains("hunter2"), "{}", shown);
+            }
+        }
+    }
 }

@@ -238,3 +238,44 @@ async fn a_cluster_goes_on_without_its_leader() {
     }
     bus.close().await.unwrap();
 }
+
+/// The leader dies and the connection, which is to another server, does not: with strict order
+/// each key waits for an answer that never comes, and must ask again in spite of the load.
+#[tokio::test(flavor = "multi_thread")]
+async fn strict_order_goes_on_without_the_leader_under_load() {
+    let cluster = Nats::builder().start_cluster(3).await.unwrap();
+    let first = connect(&format!("{}?replicas=3", cluster.url())).await.unwrap();
+    publish(&first, 1).await.unwrap();
+    first.close().await.unwrap();
+    let leader = cluster.leader_of("EVENTBUS").await.unwrap();
+    let other = cluster.node((leader + 1) % 3).url();
+    let mut config = BusConfig::default();
+    config.ack_timeout = Duration::from_secs(1);
+    let bus = connect_with(&format!("{other}?replicas=3&strict_order=true"), config).await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let writer = tokio::spawn({
+        let bus = bus.clone();
+        async move {
+            let mut n = 0;
+            while !*stopped.borrow() {
+                n += 1;
+                // More than one at a time can take, so that one is always on its way.
+                let _ = bus.publish(&TOPIC, event("k", n)).await;
+                if n % 4 == 0 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        }
+    });
+    let more = async |than: u64| {
+        until("more is acknowledged", async || bus.stats().acknowledged > than).await;
+    };
+    more(50).await;
+    cluster.node(leader).kill();
+    // Until those that were on their way have their verdict.
+    until("some time out", async || bus.stats().failed > 0).await;
+    more(bus.stats().acknowledged + 50).await;
+    stop.send_replace(true);
+    writer.await.unwrap();
+    bus.close().await.unwrap();
+}
