@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use eventbus_core::{Envelope, EventBus, EventBusExt, Health, Topic};
+use eventbus_core::{Envelope, ErrorKind, EventBus, EventBusExt, Health, Topic};
 
 use super::{event, keyed};
 use crate::{Context, Failure, PATIENCE, Result, within};
@@ -36,9 +36,22 @@ pub(crate) async fn ready_topic(
     bus: &Arc<dyn EventBus>,
     name: &str,
 ) -> Result<Topic> {
-    let topic = ctx.topic(name)?;
-    within("the first receipt", bus.publish_sync(&topic, event(0))).await??;
-    Ok(topic)
+    let deadline = Instant::now() + PATIENCE;
+    let mut topic = ctx.topic(name)?;
+    for attempt in 1.. {
+        // A broker that makes a topic may take longer than an `ack_timeout` that is meant to
+        // be short; whether the event is stored then is unknown, so another topic is tried.
+        match within("the first receipt", bus.publish_sync(&topic, event(0))).await? {
+            Err(refused) if refused.error().kind() == ErrorKind::AckTimeout => {
+                topic = ctx.topic(&format!("{name}-{attempt}"))?;
+            }
+            published => return published.map(|_| topic).map_err(Into::into),
+        }
+        if Instant::now() > deadline {
+            break;
+        }
+    }
+    Err(Failure::new("no topic became ready in time"))
 }
 
 /// Waits until the health of `bus` is as described.
