@@ -26,6 +26,7 @@ pub mod groups;
 pub mod leaks;
 pub mod order;
 pub mod publish;
+pub mod raw;
 pub mod workload;
 
 pub use context::Context;

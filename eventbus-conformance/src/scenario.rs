@@ -162,6 +162,7 @@ pub fn scenarios() -> impl Iterator<Item = &'static Scenario> {
         crate::order::SCENARIOS,
         crate::ack::SCENARIOS,
         crate::groups::SCENARIOS,
+        crate::raw::SCENARIOS,
         crate::faults::SCENARIOS,
         crate::leaks::SCENARIOS,
     ]

@@ -21,7 +21,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
 
-pub use crate::{engine::Window, registry::Connect};
+pub use crate::{
+    engine::Window,
+    envelope::raw::{RAW_FIELDS, RawMessage, raw_headers},
+    registry::Connect,
+};
 pub use entry::{EntryId, InFlight, Stored, Verdicts};
 pub use source::{Content, Incoming, Settlement, Settler, Settling, Source, SourceError, Token};
 
@@ -70,6 +74,16 @@ pub trait Transport: Send + Sync + 'static {
     /// `TopicNotFound`, `TopicConflict`, `PermissionDenied`, `Unavailable`.
     fn resolve(&self, topic: &Topic) -> impl Future<Output = Result<Self::Route, Error>> + Send;
 
+    /// Refuses an envelope for a raw topic that the native side cannot carry, before anything
+    /// is done about it. [`raw_headers`] gives what is to be carried.
+    ///
+    /// # Errors
+    /// `InvalidEnvelope`, naming the header.
+    fn check_raw(&self, topic: &Topic, envelope: &Envelope) -> Result<(), Error> {
+        let _ = (topic, envelope);
+        Ok(())
+    }
+
     /// Puts one envelope in the send queue, in the order of the calls, without blocking: the
     /// window bounds what can be queued. The verdict comes later through
     /// [`Verdicts`] or [`InFlight`], exactly once.
@@ -117,6 +131,9 @@ pub struct Outgoing<'a> {
     pub options: &'a PublishOptions,
     /// Somebody waits for this very verdict: do not linger.
     pub awaited: bool,
+    /// The topic is raw: what is sent is the envelope's payload, with [`raw_headers`] and the
+    /// key in native places. A backend without those sends `encoded` all the same.
+    pub raw: bool,
 }
 
 impl<'a> Outgoing<'a> {
@@ -126,8 +143,9 @@ impl<'a> Outgoing<'a> {
         envelope: &'a Envelope,
         options: &'a PublishOptions,
         awaited: bool,
+        raw: bool,
     ) -> Self {
-        Self { entry, encoded, envelope, options, awaited }
+        Self { entry, encoded, envelope, options, awaited, raw }
     }
 
     /// The id of the envelope.

@@ -2,6 +2,7 @@
 
 pub mod duration;
 mod parameters;
+mod raw;
 mod url;
 
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use parameters::Parameters;
+pub use raw::RawTopics;
 pub use url::BusUrl;
 
 use crate::{Error, ErrorKind};
@@ -110,6 +112,9 @@ pub struct BusConfig {
     /// [`RetryPolicy::max_backoff`]; 2 s by default.
     #[serde(with = "duration")]
     pub retry_max_backoff: Duration,
+    /// The topics whose messages other programs write or read: their payload is the body alone,
+    /// and all else travels in native headers, where the backend has any; none by default.
+    pub raw: RawTopics,
 }
 
 impl BusConfig {
@@ -125,6 +130,7 @@ impl BusConfig {
         "retry_max_elapsed",
         "retry_backoff",
         "retry_max_backoff",
+        "raw",
     ];
 
     /// The retry policy of the bus.
@@ -192,6 +198,7 @@ impl Default for BusConfig {
             retry_max_elapsed: retry.max_elapsed,
             retry_backoff: retry.backoff,
             retry_max_backoff: retry.max_backoff,
+            raw: RawTopics::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod compact;
 mod headers;
+pub(crate) mod raw;
 
 use std::{
     fmt,

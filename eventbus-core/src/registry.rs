@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use crate::{
     BusConfig, BusUrl, Error, ErrorKind, EventBus, FailureHandler, Provision, PublishFailure,
-    RetryPolicy, backend::Connector,
+    RawTopics, RetryPolicy, TopicFilter, backend::Connector,
 };
 
 /// The backends that URLs can name.
@@ -194,6 +194,12 @@ impl Builder {
             connect.config.retry_backoff = policy.backoff;
             connect.config.retry_max_backoff = policy.max_backoff;
         })
+    }
+
+    /// Sets [`BusConfig::raw`]: what these filters select is in the raw format.
+    #[must_use]
+    pub fn raw(self, filters: impl IntoIterator<Item = TopicFilter>) -> Self {
+        self.set(|connect| connect.config.raw = RawTopics::new(filters))
     }
 
     /// Connects.

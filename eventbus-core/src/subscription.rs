@@ -21,9 +21,9 @@ use undecodable::Raw;
 pub use undecodable::Undecodable;
 
 use crate::{
-    Envelope, Error, ErrorKind, ReceiveError, SubscribeOptions, Topic, TopicFilter,
+    Envelope, Error, ErrorKind, RawTopics, ReceiveError, SubscribeOptions, Topic, TopicFilter,
     UndecodablePolicy,
-    backend::{Content, Incoming, Source, SourceError},
+    backend::{Content, Incoming, RawMessage, Source, SourceError},
 };
 use delivery::Claim;
 use shared::Moved;
@@ -58,7 +58,8 @@ impl Subscription {
         source: impl Source,
     ) -> Self {
         let (source, dead_letters) = (Box::new(source), Arc::new(NoDeadLetters));
-        Self::new(Shared::new(filter, options, backend, source, dead_letters, Arc::default()))
+        let (counters, raw) = (Arc::default(), RawTopics::default());
+        Self::new(Shared::new(filter, options, backend, source, dead_letters, counters, raw))
     }
 
     /// The next delivery, or `None` when the subscription was stopped or has failed.
@@ -138,9 +139,15 @@ impl Subscription {
         let (claim, content) = Claim::new(&self.shared, incoming);
         let decoded = match content {
             Content::Envelope(envelope) => Ok(*envelope),
-            Content::Encoded(bytes) => {
-                Envelope::from_bytes(bytes.clone()).map_err(|error| Raw::new(error, bytes))
-            }
+            Content::Raw(message) => read_raw(*message, &claim),
+            Content::Encoded(bytes) => match Envelope::from_bytes(bytes.clone()) {
+                Ok(envelope) => Ok(envelope),
+                // The backend has no native headers, and this was not published by a bus.
+                Err(_) if self.shared.raw.matches(claim.info().topic()) => {
+                    read_raw(RawMessage::new(bytes), &claim)
+                }
+                Err(error) => Err(Raw::new(error, RawMessage::new(bytes))),
+            },
         };
         match decoded {
             Ok(envelope) if exhausted => self.shared.set_aside(Moved::Envelope(claim, envelope)),
@@ -158,6 +165,10 @@ impl Subscription {
         }
         None
     }
+}
+
+fn read_raw(message: RawMessage, claim: &Claim) -> Result<Envelope, Raw> {
+    message.decode(claim.info()).map_err(|error| Raw::new(error, message))
 }
 
 /// A subscription without a bus has nowhere to publish.

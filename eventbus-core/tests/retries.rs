@@ -284,3 +284,15 @@ fn hand_back(bus: &Bus<Scripted>, silent: &Mutex<Vec<Sent>>) {
         bus.transport().verdicts.retry(sent.id, unavailable());
     }
 }
+
+#[tokio::test]
+async fn what_is_sent_again_to_a_raw_topic_is_raw_again() {
+    let (_, handler) = failures();
+    let mut config = config();
+    config.raw = "orders.created".parse().unwrap();
+    let bus = bus(config, handler, first_handed_back());
+    bus.publish_sync(&TOPIC, numbered(1)).await.unwrap();
+    bus.publish_sync(&OTHER, numbered(2)).await.unwrap();
+    let sent = bus.transport().sent.lock().unwrap();
+    assert_eq!(sent.iter().map(|sent| sent.raw).collect::<Vec<_>>(), [true, true, false]);
+}

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Topics are Kafka topics, the ordering key is the Kafka key, the value of a message is an
-//! envelope in the compact wire format. librdkafka is built along; the features `kafka-tls`
+//! envelope in the compact wire format, except in raw topics. librdkafka is built along; the features `kafka-tls`
 //! (TLS and SASL), `kafka-dynamic` (the librdkafka of the system), `zstd` and `lz4` change how.
 //! See [`KafkaConfig`] for what a URL can say.
 
@@ -20,6 +20,7 @@ mod consumer;
 mod error;
 mod provision;
 mod publish;
+mod raw;
 mod secret;
 mod settle;
 mod subscribe;

@@ -26,6 +26,7 @@ use crate::{
     KafkaConfig,
     client::Trouble,
     error::{self, error},
+    raw,
     worker::{Signal, Worker},
 };
 pub use context::DeliveryContext;
@@ -116,14 +117,18 @@ impl Publisher {
     }
 
     pub(crate) fn send(&self, topic: &Topic, outgoing: Outgoing<'_>) {
-        let Outgoing { entry, encoded, envelope, .. } = outgoing;
+        let Outgoing { entry, encoded, envelope, raw, .. } = outgoing;
+        let payload = if raw { envelope.payload() } else { &encoded };
         let producer = self.shared.producer.read().unwrap_or_else(PoisonError::into_inner);
         let Some(producer) = &*producer else {
             return entry.complete(Err(self.no_producer()));
         };
         let id = entry.id().to_u64() as usize;
         let mut record =
-            BaseRecord::<str, [u8], usize>::with_opaque_to(topic.as_str(), id).payload(&encoded);
+            BaseRecord::<str, [u8], usize>::with_opaque_to(topic.as_str(), id).payload(&**payload);
+        if raw {
+            record = record.headers(raw::headers(envelope, topic));
+        }
         if let Some(key) = envelope.aggregate_id() {
             record = record.key(key);
         }

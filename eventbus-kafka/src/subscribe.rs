@@ -8,7 +8,7 @@ use std::{
 };
 
 use eventbus_core::{
-    Error, ErrorKind, Ordering, SubscribeOptions, SubscriptionHealth, TopicFilter,
+    Error, ErrorKind, Ordering, RawTopics, SubscribeOptions, SubscriptionHealth, TopicFilter,
     backend::{Incoming, Settler, Source, SourceError},
 };
 use tokio::sync::oneshot;
@@ -62,6 +62,7 @@ pub(crate) fn start(
     config: &KafkaConfig,
     filter: &TopicFilter,
     options: &SubscribeOptions,
+    raw: &RawTopics,
 ) -> Result<(KafkaSource, Running, Opened), Error> {
     let group = group_id(filter, options);
     let in_group = group.is_some();
@@ -77,6 +78,7 @@ pub(crate) fn start(
         start: options.effective_start(),
         in_group,
         per_key: options.ordering == Ordering::PerKey,
+        raw: raw.clone(),
         ack_wait: options.ack_wait,
         commit_interval: config.commit_interval,
         // The first group of a cluster has to wait for its coordinator.

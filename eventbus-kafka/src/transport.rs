@@ -7,7 +7,8 @@ use std::{
 };
 
 use eventbus_core::{
-    BusConfig, Capabilities, Error, Health, HealthStatus, SubscribeOptions, Topic, TopicFilter,
+    BusConfig, Capabilities, Envelope, Error, Health, HealthStatus, RawTopics, SubscribeOptions,
+    Topic, TopicFilter,
     backend::{Outgoing, Transport, Verdicts},
 };
 
@@ -16,6 +17,7 @@ use crate::{
     error::error,
     provision::{Topics, list},
     publish::{GRACE, Producer, Publisher},
+    raw,
     subscribe::{self, KafkaSource, Running},
 };
 
@@ -27,6 +29,7 @@ pub struct KafkaTransport {
     config: KafkaConfig,
     publisher: Publisher,
     topics: Topics,
+    raw: RawTopics,
     running: Mutex<Vec<Running>>,
 }
 
@@ -43,7 +46,8 @@ impl KafkaTransport {
         config.validate()?;
         let publisher = Publisher::start(&config, bus, verdicts)?;
         let topics = Topics::new(config.clone(), bus.provision);
-        let transport = Self { config, publisher, topics, running: Mutex::default() };
+        let (raw, running) = (bus.raw.clone(), Mutex::default());
+        let transport = Self { config, publisher, topics, raw, running };
         match list(&transport.publisher, transport.config.connect_timeout).await {
             Ok(_) => Ok(transport),
             Err(error) => {
@@ -113,6 +117,10 @@ impl Transport for KafkaTransport {
         Ok(topic.clone())
     }
 
+    fn check_raw(&self, _: &Topic, envelope: &Envelope) -> Result<(), Error> {
+        raw::check(envelope)
+    }
+
     fn send(&self, topic: &Topic, outgoing: Outgoing<'_>) {
         self.publisher.send(topic, outgoing);
     }
@@ -125,7 +133,8 @@ impl Transport for KafkaTransport {
         if let Some(topic) = filter.as_topic() {
             self.topics.find_for_reading(&self.publisher, &topic).await?;
         }
-        let (source, running, opening) = subscribe::start(&self.config, filter, options)?;
+        let (source, running, opening) =
+            subscribe::start(&self.config, filter, options, &self.raw)?;
         {
             let mut all = self.running();
             all.retain(|running| !running.has_ended());

@@ -4,7 +4,7 @@ use std::time::{Instant, SystemTime};
 
 use async_nats::Subject;
 use bytes::Bytes;
-use eventbus_core::Topic;
+use eventbus_core::{Topic, backend::Content};
 
 use crate::desk::{Desk, Held, State, Status, nack};
 
@@ -16,7 +16,7 @@ pub(crate) struct Arrival {
     pub(crate) consumer_sequence: u64,
     pub(crate) reply: Subject,
     pub(crate) topic: Topic,
-    pub(crate) payload: Bytes,
+    pub(crate) content: Content,
     pub(crate) attempt: u32,
     pub(crate) published_at: SystemTime,
     pub(crate) key: Option<u64>,
@@ -83,7 +83,7 @@ impl Desk {
             consumer_sequence: arrival.consumer_sequence,
             reply: arrival.reply,
             topic: arrival.topic,
-            payload: arrival.payload,
+            content: arrival.content,
             attempt: arrival.attempt,
             published_at: arrival.published_at,
             touched: now,

@@ -6,9 +6,10 @@ mod url;
 
 use std::{path::PathBuf, time::Duration};
 
-use eventbus_core::{Error, ErrorKind, duration};
+use eventbus_core::{Error, ErrorKind, backend::RAW_FIELDS, duration};
 use serde::{Deserialize, Serialize};
 
+use crate::raw;
 pub use crate::secret::Secret;
 pub use streams::{StreamMapping, StreamMappings};
 
@@ -95,6 +96,9 @@ pub struct NatsConfig {
     /// Keeps the order of a key even across a lost connection, at the price of one envelope
     /// in flight per key: capability `ordered_across_reconnect`.
     pub strict_order: bool,
+    /// The header that holds the ordering key in raw topics, which NATS itself does not know;
+    /// `eb-key` by default.
+    pub raw_key_header: String,
     /// How long connecting to a server may take; 5 s by default.
     #[serde(with = "duration")]
     pub connect_timeout: Duration,
@@ -128,6 +132,7 @@ impl NatsConfig {
         "max_age",
         "duplicate_window",
         "strict_order",
+        "raw_key_header",
         "connect_timeout",
         "ping_interval",
     ];
@@ -178,6 +183,13 @@ impl NatsConfig {
             && window > age
         {
             return Err(invalid("duplicate_window", "must not be longer than `max_age`"));
+        }
+        let key = &self.raw_key_header;
+        let is_field = RAW_FIELDS.iter().any(|field| field.eq_ignore_ascii_case(key));
+        if !raw::is_name(key) || raw::is_servers_own(key) || is_field {
+            let message = "the name of a header that has no meaning yet: printable ASCII without \
+                           spaces and colons";
+            return Err(invalid("raw_key_header", message));
         }
         if self.connect_timeout.is_zero() || self.ping_interval.is_zero() {
             return Err(invalid(
@@ -232,6 +244,7 @@ impl Default for NatsConfig {
             max_age: None,
             duplicate_window: None,
             strict_order: false,
+            raw_key_header: "eb-key".to_owned(),
             connect_timeout: Duration::from_secs(5),
             ping_interval: Duration::from_secs(5),
         }

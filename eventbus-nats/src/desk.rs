@@ -82,7 +82,7 @@ pub(crate) struct Held {
     pub(crate) consumer_sequence: u64,
     pub(crate) reply: Subject,
     pub(crate) topic: Topic,
-    pub(crate) payload: Bytes,
+    pub(crate) content: Content,
     pub(crate) attempt: u32,
     pub(crate) published_at: SystemTime,
     /// When the server last started its `ack_wait`.
@@ -206,11 +206,13 @@ impl Desk {
             let base = if self.per_key { now } else { held.touched };
             let expires = base + self.ack_wait;
             held.status = Status::Out { expires, abandoned: false };
-            let payload =
-                if self.per_key { held.payload.clone() } else { std::mem::take(&mut held.payload) };
-            let payload = Content::Encoded(payload);
+            let content = if self.per_key {
+                held.content.clone()
+            } else {
+                std::mem::replace(&mut held.content, Content::Encoded(Bytes::new()))
+            };
             let mut incoming =
-                Incoming::new(held.topic.clone(), payload, held.sequence, Token(token), expires);
+                Incoming::new(held.topic.clone(), content, held.sequence, Token(token), expires);
             incoming.attempt = held.attempt;
             incoming.published_at = held.published_at;
             incoming.expired_before = held.expired_before;

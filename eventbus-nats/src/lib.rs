@@ -44,6 +44,7 @@ mod per_key;
 mod provision;
 mod publish;
 mod pull;
+mod raw;
 mod secret;
 mod settle;
 mod slab;

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::Subject;
+use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use eventbus_core::{
     Error, ErrorKind, Topic,
@@ -21,7 +21,7 @@ use eventbus_core::{
 };
 use tokio::sync::Notify;
 
-use crate::{error, lanes::Lanes, slab::Slab};
+use crate::{error, lanes::Lanes, raw, slab::Slab};
 
 /// The header by which a stream recognises what it has stored already.
 pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
@@ -47,6 +47,8 @@ pub(crate) struct Message {
     pub(crate) route: Route,
     pub(crate) payload: Bytes,
     pub(crate) message_id: Option<Box<str>>,
+    /// Of a raw topic.
+    pub(crate) headers: Option<Box<HeaderMap>>,
     pub(crate) order: Option<Order>,
 }
 
@@ -85,6 +87,7 @@ impl Sent {
 pub(crate) struct Kept {
     pub(crate) payload: Bytes,
     pub(crate) message_id: Option<Box<str>>,
+    pub(crate) headers: Option<Box<HeaderMap>>,
     pub(crate) order: Order,
 }
 
@@ -93,6 +96,8 @@ pub(crate) struct Ring {
     pub(crate) verdicts: Verdicts,
     pub(crate) strict: bool,
     pub(crate) ack_timeout: Duration,
+    /// The header that holds the key in raw topics.
+    key_header: Box<str>,
     /// Beyond this many unanswered messages, those that timed out are cleared away.
     crowded: usize,
     pub(crate) wake: Notify,
@@ -113,6 +118,7 @@ impl Ring {
         window: usize,
         ack_timeout: Duration,
         strict: bool,
+        key_header: &str,
     ) -> Self {
         Self {
             state: Mutex::new(State {
@@ -125,6 +131,7 @@ impl Ring {
             verdicts,
             strict,
             ack_timeout,
+            key_header: key_header.into(),
             crowded: 2 * window + 64,
             wake: Notify::new(),
         }
@@ -169,11 +176,18 @@ impl Ring {
             first_sent: None,
             last_sent: None,
         });
+        let (payload, headers) = if outgoing.raw {
+            let headers = raw::headers(outgoing.envelope, topic, &self.key_header);
+            (outgoing.envelope.payload().clone(), Some(Box::new(headers)))
+        } else {
+            (outgoing.encoded, None)
+        };
         Message {
             id: outgoing.entry.into_id(),
             route: route.clone(),
-            payload: outgoing.encoded,
+            payload,
             message_id,
+            headers,
             order,
         }
     }

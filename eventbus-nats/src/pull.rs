@@ -8,7 +8,7 @@ use std::{
 
 use async_nats::{Client, Message, Subject, Subscriber};
 use bytes::Bytes;
-use eventbus_core::{Envelope, Topic};
+use eventbus_core::{Envelope, RawTopics, Topic, backend::Content};
 use futures_util::stream::{ReadyChunks, StreamExt};
 use serde::Serialize;
 use tokio::sync::broadcast;
@@ -23,6 +23,7 @@ use crate::{
     name,
     per_key::Gate,
     provision::{Streams, nanos},
+    raw,
     writer::at,
 };
 
@@ -47,7 +48,9 @@ pub(crate) struct Puller {
     pub(crate) feeds: Vec<Feed>,
     /// With an explicit start position, the first sequence of each topic.
     pub(crate) first: HashMap<Topic, u64>,
-    topics: HashMap<String, Topic>,
+    raw: RawTopics,
+    /// The topics of subjects, and whether they are raw.
+    topics: HashMap<String, (Topic, bool)>,
     violations: broadcast::Receiver<Violation>,
     inbox: String,
 }
@@ -58,11 +61,13 @@ impl Puller {
         streams: Arc<Streams>,
         feeds: Vec<Feed>,
         first: HashMap<Topic, u64>,
+        raw: RawTopics,
     ) -> Self {
         let connection = desk.connection.clone();
         let violations = connection.violations();
         let inbox = format!("{}.{}", connection.config.inbox_prefix, uuid::Uuid::now_v7().simple());
-        Self { desk, connection, streams, feeds, first, topics: HashMap::new(), violations, inbox }
+        let topics = HashMap::new();
+        Self { desk, connection, streams, feeds, first, raw, topics, violations, inbox }
     }
 
     /// Runs until the source is stopped or fails.
@@ -241,11 +246,9 @@ impl Puller {
         let epoch = feed.epoch;
         let (attempt, published_at) = (origin.delivered.max(1), origin.published_at);
         let consumer_sequence = origin.consumer_sequence;
-        let Some(reply) = message.reply else { return Err(None) };
+        let Some(reply) = message.reply.clone() else { return Err(None) };
         let ack = |reply| Err(Some((reply, Bytes::from_static(b"+ACK"))));
-        let Some(topic) =
-            topic_of(&mut self.topics, &self.connection.config.prefix, &message.subject)
-        else {
+        let Some((topic, raw)) = self.topic_of(&message.subject) else {
             tracing::warn!(subject = %message.subject, "passed over: the subject is no topic");
             self.desk.passed_over();
             return ack(reply);
@@ -254,7 +257,13 @@ impl Puller {
             self.desk.passed_over();
             return ack(reply);
         }
-        let key = self.desk.per_key.then(|| key_of(&topic, &message.payload)).flatten();
+        let content = if raw {
+            let key_header = &self.connection.config.raw_key_header;
+            Content::Raw(Box::new(raw::read(&message, key_header)))
+        } else {
+            Content::Encoded(message.payload)
+        };
+        let key = self.desk.per_key.then(|| key_of(&topic, &content)).flatten();
         Ok(Arrival {
             consumer: index,
             epoch,
@@ -262,13 +271,27 @@ impl Puller {
             consumer_sequence,
             reply,
             topic,
-            payload: message.payload,
+            content,
             attempt,
             published_at,
             key,
             repeated,
             alone,
         })
+    }
+
+    /// The topic of a subject, and whether it is raw.
+    fn topic_of(&mut self, subject: &str) -> Option<(Topic, bool)> {
+        if let Some(known) = self.topics.get(subject) {
+            return Some(known.clone());
+        }
+        let topic = name::topic(&self.connection.config.prefix, subject)?;
+        if self.topics.len() >= TOPICS {
+            self.topics.clear();
+        }
+        let raw = self.raw.matches(&topic);
+        self.topics.insert(subject.to_owned(), (topic.clone(), raw));
+        Some((topic, raw))
     }
 
     fn forget_requests(&mut self) {
@@ -346,19 +369,16 @@ async fn say(client: &Client, words: Words) -> Result<(), async_nats::PublishErr
     Ok(())
 }
 
-fn topic_of(known: &mut HashMap<String, Topic>, prefix: &str, subject: &str) -> Option<Topic> {
-    if let Some(topic) = known.get(subject) {
-        return Some(topic.clone());
+fn key_of(topic: &Topic, content: &Content) -> Option<u64> {
+    match content {
+        Content::Raw(message) => {
+            let key = str::from_utf8(message.key.as_ref()?).ok()?;
+            Some(Gate::key(topic, key))
+        }
+        Content::Encoded(payload) => {
+            let envelope = Envelope::from_bytes(payload.clone()).ok()?;
+            envelope.aggregate_id().map(|key| Gate::key(topic, key))
+        }
+        _ => None,
     }
-    let topic = name::topic(prefix, subject)?;
-    if known.len() >= TOPICS {
-        known.clear();
-    }
-    known.insert(subject.to_owned(), topic.clone());
-    Some(topic)
-}
-
-fn key_of(topic: &Topic, payload: &Bytes) -> Option<u64> {
-    let envelope = Envelope::from_bytes(payload.clone()).ok()?;
-    envelope.aggregate_id().map(|key| Gate::key(topic, key))
 }

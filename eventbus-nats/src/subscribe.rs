@@ -75,7 +75,8 @@ impl NatsTransport {
             feeds.push(self.open_feed(&desk, &name, stream, &parts, options).await?);
         }
         let first = first_of_each(filter, options);
-        let puller = Puller::new(desk.clone(), self.streams.clone(), feeds, first);
+        let (streams, raw) = (self.streams.clone(), self.raw.clone());
+        let puller = Puller::new(desk.clone(), streams, feeds, first, raw);
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.retain(|source| !source.is_finished());
         sources.push(tokio::spawn(puller.run()));

@@ -7,7 +7,8 @@ use std::{
 
 use async_nats::{Client, Subject};
 use eventbus_core::{
-    BusConfig, Capabilities, Error, Health, HealthStatus, SubscribeOptions, Topic, TopicFilter,
+    BusConfig, Capabilities, Envelope, Error, Health, HealthStatus, RawTopics, SubscribeOptions,
+    Topic, TopicFilter,
     backend::{Outgoing, Transport, Verdicts},
 };
 use tokio::task::JoinHandle;
@@ -20,6 +21,7 @@ use crate::{
     error, name,
     provision::Streams,
     publish::{Ring, Route, RouteInfo},
+    raw,
     writer::{Inboxes, Writer},
 };
 
@@ -32,6 +34,7 @@ pub struct NatsTransport {
     pub(crate) connection: Arc<Connection>,
     pub(crate) streams: Arc<Streams>,
     ring: Arc<Ring>,
+    pub(crate) raw: RawTopics,
     capabilities: Capabilities,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// One per source.
@@ -53,7 +56,9 @@ impl NatsTransport {
         let link = Arc::new(link);
         connection.check_jetstream(&link).await?;
         let streams = Arc::new(Streams::new(connection.clone(), bus.provision));
-        let ring = Arc::new(Ring::new(verdicts, bus.max_in_flight, bus.ack_timeout, strict));
+        let key_header = &connection.config.raw_key_header;
+        let ring = Ring::new(verdicts, bus.max_in_flight, bus.ack_timeout, strict, key_header);
+        let ring = Arc::new(ring);
         let capabilities = capabilities(&connection.config, &link.client);
         connection.set_link(Some(link.clone()));
         let batch = bus.ack_batch_size;
@@ -65,6 +70,7 @@ impl NatsTransport {
             connection,
             streams,
             ring,
+            raw: bus.raw.clone(),
             capabilities,
             tasks: Mutex::new(tasks),
             sources: Mutex::default(),
@@ -125,6 +131,10 @@ impl Transport for NatsTransport {
             duplicate_window,
             acknowledged_on: AtomicU64::new(0),
         })))
+    }
+
+    fn check_raw(&self, topic: &Topic, envelope: &Envelope) -> Result<(), Error> {
+        raw::check(envelope, topic, &self.connection.config.raw_key_header)
     }
 
     fn send(&self, route: &Route, outgoing: Outgoing<'_>) {

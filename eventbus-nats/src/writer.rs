@@ -32,6 +32,7 @@ struct Outbound {
     subject: Subject,
     payload: Bytes,
     message_id: Option<Box<str>>,
+    headers: Option<Box<HeaderMap>>,
 }
 
 /// The part of the reply subject before the token.
@@ -157,6 +158,7 @@ impl Writer {
                 route: sent.route,
                 payload: outbound.payload,
                 message_id: outbound.message_id,
+                headers: outbound.headers,
                 order,
             });
         }
@@ -174,10 +176,12 @@ impl Writer {
         outbound: Outbound,
     ) -> Result<(), PublishError> {
         let reply = self.reply(prefix, outbound.token);
-        let Outbound { subject, payload, message_id, .. } = outbound;
-        if let Some(id) = message_id {
-            let mut headers = HeaderMap::new();
-            headers.insert(MESSAGE_ID, &*id);
+        let Outbound { subject, payload, message_id, headers, .. } = outbound;
+        if message_id.is_some() || headers.is_some() {
+            let mut headers = headers.map(|headers| *headers).unwrap_or_default();
+            if let Some(id) = message_id {
+                headers.insert(MESSAGE_ID, &*id);
+            }
             let write = client.publish_with_reply_and_headers(subject, reply, headers, payload);
             return self.patiently(write).await;
         }
@@ -307,15 +311,16 @@ pub(crate) async fn at(moment: Option<Instant>) {
 }
 
 fn register(sent: &mut crate::slab::Slab<Sent>, message: Message) -> Outbound {
-    let Message { id, route, payload, message_id, order } = message;
+    let Message { id, route, payload, message_id, headers, order } = message;
     let subject = route.0.subject.clone();
     let kept = order.map(|order| {
         let now = Some(Instant::now());
         let order = Order { first_sent: order.first_sent.or(now), last_sent: now, ..order };
-        Box::new(Kept { payload: payload.clone(), message_id: message_id.clone(), order })
+        let (payload, message_id) = (payload.clone(), message_id.clone());
+        Box::new(Kept { payload, message_id, headers: headers.clone(), order })
     });
     let token = sent.insert(Sent { id, route, kept });
-    Outbound { token, subject, payload, message_id }
+    Outbound { token, subject, payload, message_id, headers }
 }
 
 /// Whether the stream would still recognise a repetition.
@@ -334,6 +339,7 @@ fn repetition(sent: Sent) -> Option<Message> {
         route: sent.route,
         payload: kept.payload,
         message_id: kept.message_id,
+        headers: kept.headers,
         order: Some(kept.order),
     })
 }

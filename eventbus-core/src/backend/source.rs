@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 
+use super::RawMessage;
 use crate::{Envelope, Error, SubscriptionHealth, Topic};
 
 /// Names one handed-out message of a source until it is settled.
@@ -23,8 +24,10 @@ pub struct Token(pub u64);
 pub enum Content {
     /// Bytes in a wire format that the engine recognises.
     Encoded(Bytes),
-    /// An envelope that the transport read itself, for example from native headers.
+    /// An envelope that the transport read itself.
     Envelope(Box<Envelope>),
+    /// A message of a raw topic, which the engine reads.
+    Raw(Box<RawMessage>),
 }
 
 /// A message as it comes from the broker.

@@ -112,6 +112,8 @@ mod tests {
             ("memory://?ack_timeout=soon", "500ms"),
             ("memory://?provision=maybe", "`create`, `verify`, `none`"),
             ("memory://?max_inflight=1", "max_in_flight, "),
+            ("memory://?raw=a.*,b%20c", "parameter `raw`"),
+            ("memory://?raw=a.*,b%20c", "b c"),
             ("memory://?max_in_flight=1&max_in_flight=2", "twice"),
         ] {
             let error = config(url).unwrap_err();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    bus::{BoxFuture, CLOSED, Inner, OPEN},
+    bus::{BoxFuture, CLOSED, Inner, OPEN, Routed},
     lanes::Retry,
     ledger::Accepted,
     table::{Completion, Entry},
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Envelope, Error, ErrorKind, PublishOptions, Topic,
     backend::{InFlight, Outgoing, Transport},
-    envelope::Encoded,
+    envelope::{Encoded, raw},
 };
 
 /// What a dead letter may have on top of `max_envelope_bytes`: its own headers.
@@ -77,7 +77,11 @@ impl<T: Transport> Inner<T> {
             Ok(encoded) => encoded,
             Err(error) => return Entering::Done(Err(error)),
         };
-        let Some(route) = self.known_route(request.topic) else {
+        let route = self.known_route(request.topic);
+        if let Err(error) = self.check_raw(route.as_ref(), &request) {
+            return Entering::Done(Err(error));
+        }
+        let Some(route) = route else {
             return Entering::Waiting(Box::pin(async move {
                 let route = self.find_route(request.topic).await?;
                 match self.enter_by(route, request, encoded, room) {
@@ -101,9 +105,23 @@ impl<T: Transport> Inner<T> {
         Ok(encoded)
     }
 
+    /// Checks what only raw topics ask for.
+    fn check_raw(
+        &self,
+        route: Option<&Routed<T::Route>>,
+        request: &Request<'_>,
+    ) -> Result<(), Error> {
+        let Request { topic, envelope, .. } = request;
+        if !route.map_or_else(|| self.is_raw(topic), |route| route.raw) {
+            return Ok(());
+        }
+        raw::check(envelope)?;
+        self.transport.check_raw(topic, envelope)
+    }
+
     fn enter_by<'a>(
         &'a self,
-        route: T::Route,
+        route: Routed<T::Route>,
         request: Request<'a>,
         encoded: Encoded,
         room: Room,
@@ -115,7 +133,8 @@ impl<T: Transport> Inner<T> {
         let entry = Entry::new(topic.clone(), encoded, completion, windowed, retry);
         let send = move |id| {
             let entry = InFlight::new(self.ledger.clone(), id);
-            self.transport.send(&route, Outgoing::new(entry, bytes, envelope, options, awaited));
+            let outgoing = Outgoing::new(entry, bytes, envelope, options, awaited, route.raw);
+            self.transport.send(&route.route, outgoing);
             Ok(())
         };
         Entering::Done(match self.ledger.accept(entry, room, None) {

@@ -43,12 +43,19 @@ pub(super) const CLOSED: u8 = 2;
 /// failure handler, on the dropping thread. It never blocks by itself and needs no runtime.
 pub struct Bus<T: Transport>(pub(super) Arc<Inner<T>>);
 
+/// How a topic is sent to.
+#[derive(Clone)]
+pub(super) struct Routed<R> {
+    pub(super) route: R,
+    pub(super) raw: bool,
+}
+
 pub(super) struct Inner<T: Transport> {
     pub(super) transport: T,
     pub(super) ledger: Arc<Ledger>,
     pub(super) capabilities: Capabilities,
     /// Looked at by every publish, so with a cheaper hash than the standard one.
-    routes: RwLock<HashMap<Topic, T::Route, foldhash::fast::RandomState>>,
+    routes: RwLock<HashMap<Topic, Routed<T::Route>, foldhash::fast::RandomState>>,
     pub(super) lifecycle: AtomicU8,
     pub(super) subscriptions: Mutex<Vec<Weak<Shared>>>,
     pub(super) counters: Arc<Counters>,
@@ -121,15 +128,19 @@ impl<T: Transport> Inner<T> {
         self.error(ErrorKind::Closed, "the bus is closed; connect a new one")
     }
 
-    pub(super) fn known_route(&self, topic: &Topic) -> Option<T::Route> {
+    pub(super) fn is_raw(&self, topic: &Topic) -> bool {
+        self.ledger.config.raw.matches(topic)
+    }
+
+    pub(super) fn known_route(&self, topic: &Topic) -> Option<Routed<T::Route>> {
         self.routes.read().unwrap_or_else(PoisonError::into_inner).get(topic).cloned()
     }
 
-    pub(super) async fn find_route(&self, topic: &Topic) -> Result<T::Route, Error> {
+    pub(super) async fn find_route(&self, topic: &Topic) -> Result<Routed<T::Route>, Error> {
         if let Some(route) = self.known_route(topic) {
             return Ok(route);
         }
-        let route = self.transport.resolve(topic).await?;
+        let route = Routed { route: self.transport.resolve(topic).await?, raw: self.is_raw(topic) };
         let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
         // Another publisher may have been faster: all use the same one.
         Ok(routes.entry(topic.clone()).or_insert(route).clone())
@@ -148,8 +159,9 @@ impl<T: Transport> Inner<T> {
             Ok(route) => {
                 let envelope = entry.encoded.decode();
                 let encoded = entry.encoded.into_bytes();
-                let outgoing = Outgoing::new(in_flight, encoded, &envelope, &entry.options, true);
-                self.transport.send(&route, outgoing);
+                let (options, raw) = (&entry.options, route.raw);
+                let outgoing = Outgoing::new(in_flight, encoded, &envelope, options, true, raw);
+                self.transport.send(&route.route, outgoing);
             }
             Err(error) if error.is_temporary() => in_flight.retry(error),
             Err(error) => in_flight.complete(Err(error)),

@@ -38,6 +38,7 @@ impl<T: Transport> Inner<T> {
             Box::new(source),
             dead_letters,
             self.counters.clone(),
+            self.ledger.config.raw.clone(),
         );
         let mut open = self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner);
         // Under the lock that closing takes: it either sees this subscription or is seen here.

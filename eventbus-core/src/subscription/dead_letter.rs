@@ -17,6 +17,13 @@ pub const POSITION: &str = "eventbus-dead-letter-position";
 /// Header: the group that gave up on it.
 pub const GROUP: &str = "eventbus-dead-letter-group";
 
+/// Header: the native key of a raw message that could not be read, if it is no text; what is
+/// no printable ASCII is escaped as `\xff`.
+pub const NATIVE_KEY: &str = "eventbus-native-key";
+/// What stands before the names of the native headers of a raw message that could not be
+/// read. Values that are no text are escaped as `\xff`.
+pub const NATIVE_HEADER_PREFIX: &str = "eventbus-native-header-";
+
 /// The reason of messages that had `max_attempts`.
 pub const EXHAUSTED: &str = "all attempts failed";
 /// The type of the envelope around a message that is no envelope.

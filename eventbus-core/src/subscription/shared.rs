@@ -20,8 +20,8 @@ use tokio::{sync::Notify, time::timeout_at};
 
 use super::{BoxFuture, Claim, Delivery, dead_letter, undecodable::Raw};
 use crate::{
-    Envelope, Error, ErrorKind, ReceiveError, Stats, SubscribeOptions, SubscriptionHealth, Topic,
-    TopicFilter, UndecodablePolicy,
+    Envelope, Error, ErrorKind, RawTopics, ReceiveError, Stats, SubscribeOptions,
+    SubscriptionHealth, Topic, TopicFilter, UndecodablePolicy,
     backend::{Incoming, Settlement, Settler, Settling, Source, SourceError, Token},
 };
 
@@ -79,6 +79,7 @@ pub(crate) struct Shared {
     pub(crate) backend: &'static str,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) raw: RawTopics,
     settler: Arc<dyn Settler>,
     /// `None` once the subscription has ended.
     source: Mutex<Option<Box<dyn Source>>>,
@@ -106,6 +107,7 @@ impl Shared {
         source: Box<dyn Source>,
         dead_letters: Arc<dyn DeadLetters>,
         counters: Arc<Counters>,
+        raw: RawTopics,
     ) -> Arc<Self> {
         Arc::new(Self {
             filter,
@@ -113,6 +115,7 @@ impl Shared {
             backend,
             dead_letters,
             counters,
+            raw,
             settler: source.settler(),
             source: Mutex::new(Some(source)),
             reader: AtomicWaker::new(),
@@ -296,8 +299,8 @@ pub(crate) enum Moved {
 }
 
 impl Moved {
-    /// Moves it. Gives it back when it is too large for a dead letter, since then trying again
-    /// is of no use; after any other error it comes again by itself.
+    /// Moves it. Gives it back when it can be no dead letter, since then trying again is of no
+    /// use; after any other error it comes again by itself.
     async fn discard(self) -> Option<Item> {
         match self {
             Self::Envelope(mut claim, envelope) => {
@@ -322,5 +325,5 @@ fn is_stuck(claim: &Claim, moved: Result<(), Error>) -> bool {
         %error,
         "a message could not be dead-lettered",
     );
-    error.kind() == ErrorKind::TooLarge
+    matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::InvalidEnvelope)
 }

@@ -1,11 +1,14 @@
 //! Messages that are no envelopes.
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use bytes::Bytes;
 
 use super::{Claim, DeliveryInfo, dead_letter};
-use crate::{Envelope, Error, SettleError, backend::Settlement};
+use crate::{
+    Envelope, Error, SettleError,
+    backend::{RawMessage, Settlement},
+};
 
 /// A message that is no envelope: its bytes, where it is, and why it could not be read. It
 /// is settled like a [`Delivery`](crate::Delivery), and comes again if it is not.
@@ -15,25 +18,39 @@ pub struct Undecodable {
     claim: Claim,
 }
 
-/// The bytes and what is wrong with them.
+/// The message and what is wrong with it.
 pub(crate) struct Raw {
     error: Error,
-    bytes: Bytes,
+    message: RawMessage,
 }
 
 impl Raw {
-    pub(super) fn new(error: Error, bytes: Bytes) -> Self {
-        Self { error, bytes }
+    pub(super) fn new(error: Error, message: RawMessage) -> Self {
+        Self { error, message }
     }
 
     pub(super) fn claimed(self, claim: Claim) -> Undecodable {
         Undecodable { raw: self, claim }
     }
 
-    /// An envelope around the bytes, and the reason.
+    /// An envelope around the message, and the reason.
     pub(super) fn dead_letter(&self) -> (Envelope, String) {
-        let envelope = Envelope::new(dead_letter::UNDECODABLE_TYPE, self.bytes.clone());
-        (envelope, self.error.to_string())
+        (self.envelope(), self.error.to_string())
+    }
+
+    fn envelope(&self) -> Envelope {
+        let RawMessage { key, headers, payload } = &self.message;
+        let mut envelope = Envelope::new(dead_letter::UNDECODABLE_TYPE, payload.clone());
+        envelope = match key.as_ref().map(|key| (key, str::from_utf8(key))) {
+            None => envelope,
+            Some((_, Ok(key))) => envelope.key(key),
+            Some((key, Err(_))) => envelope.with_header(dead_letter::NATIVE_KEY, shown(key)),
+        };
+        for (name, value) in headers {
+            let name = format!("{}{name}", dead_letter::NATIVE_HEADER_PREFIX);
+            envelope = envelope.with_header(name, shown(value));
+        }
+        envelope
     }
 }
 
@@ -47,7 +64,18 @@ impl Undecodable {
     /// The bytes as they came.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
-        &self.raw.bytes
+        &self.raw.message.payload
+    }
+
+    /// The native key of a message of a raw topic.
+    #[must_use]
+    pub fn key(&self) -> Option<&Bytes> {
+        self.raw.message.key.as_ref()
+    }
+
+    /// The native headers of a message of a raw topic.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &Bytes)> {
+        self.raw.message.headers.iter().map(|(name, value)| (name.as_str(), value))
     }
 
     /// Topic, position, attempt and time.
@@ -81,7 +109,7 @@ impl Undecodable {
     /// # Errors
     /// Those of `Delivery::reject`, with the message.
     pub async fn reject(mut self, reason: impl AsRef<str> + Send) -> Result<(), SettleError<Self>> {
-        let envelope = Envelope::new(dead_letter::UNDECODABLE_TYPE, self.raw.bytes.clone());
+        let envelope = self.raw.envelope();
         match self.claim.discard(&envelope, reason.as_ref()).await {
             Ok(()) => Ok(()),
             Err(error) => Err(SettleError::new(error, self)),
@@ -96,11 +124,18 @@ impl Undecodable {
     }
 }
 
+fn shown(bytes: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => bytes.escape_ascii().to_string().into(),
+    }
+}
+
 impl fmt::Debug for Undecodable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Undecodable")
             .field("error", &self.raw.error)
-            .field("bytes", &self.raw.bytes.len())
+            .field("bytes", &self.bytes().len())
             .field("info", self.info())
             .finish()
     }

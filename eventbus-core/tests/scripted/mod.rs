@@ -41,6 +41,7 @@ pub(crate) struct Sent {
     pub(crate) key: Option<String>,
     pub(crate) event_type: String,
     pub(crate) idempotent: bool,
+    pub(crate) raw: bool,
 }
 
 pub(crate) struct Scripted {
@@ -128,6 +129,7 @@ impl Transport for Scripted {
             key: outgoing.envelope.aggregate_id().map(str::to_owned),
             event_type: outgoing.envelope.event_type().to_owned(),
             idempotent: outgoing.options.idempotent,
+            raw: outgoing.raw,
         };
         self.sent.lock().unwrap().push(sent.clone());
         let answer = (self.script.lock().unwrap())(&sent);

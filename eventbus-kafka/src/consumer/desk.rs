@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use eventbus_core::{
     Error, Ordering, SubscribeOptions,
-    backend::{Content, Incoming, Settlement, SourceError, Token},
+    backend::{Content, Incoming, RawMessage, Settlement, SourceError, Token},
 };
 
 use keys::Keys;
@@ -36,6 +36,8 @@ pub(crate) struct Message {
     /// A hash of topic and key; `None` without a key or where keys have no order.
     pub(crate) key: Option<u64>,
     pub(crate) bytes: Bytes,
+    /// The message of a raw topic.
+    pub(crate) raw: Option<Box<RawMessage>>,
     /// When the broker stored it, in milliseconds since the epoch.
     pub(crate) published_at: i64,
     pub(crate) attempt: u32,
@@ -180,7 +182,10 @@ impl Desk {
         let expires = now + self.ack_wait;
         let topic = self.partitions.topic(message.partition).clone();
         let partition = self.partitions.number(message.partition);
-        let content = Content::Encoded(message.bytes.clone());
+        let content = match &message.raw {
+            Some(raw) => Content::Raw(raw.clone()),
+            None => Content::Encoded(message.bytes.clone()),
+        };
         let offset = u64::try_from(message.offset).unwrap_or_default();
         let (attempt, expired_before) = (message.attempt, message.expired_before);
         let published_at = SystemTime::UNIX_EPOCH

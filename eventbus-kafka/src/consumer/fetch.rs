@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use eventbus_core::Topic;
+use eventbus_core::{RawTopics, Topic};
 use rdkafka::{
     Message as _,
     error::{KafkaError, RDKafkaErrorCode as Code},
@@ -17,6 +17,7 @@ use super::{
     assigner::{Assigner, Queue},
     desk::Message,
 };
+use crate::raw;
 
 /// So many messages of one partition are taken in a row.
 const SHARE: usize = 128;
@@ -37,15 +38,17 @@ pub(super) struct Fetcher {
     block: BytesMut,
     /// Set where the order of keys matters.
     hasher: Option<RandomState>,
+    raw: RawTopics,
     pub(super) fetched: Vec<Message>,
     pub(super) faults: Vec<Fault>,
 }
 
 impl Fetcher {
-    pub(super) fn new(per_key: bool) -> Self {
+    pub(super) fn new(per_key: bool, raw: RawTopics) -> Self {
         Self {
             block: BytesMut::new(),
             hasher: per_key.then(RandomState::new),
+            raw,
             fetched: Vec::with_capacity(MOST),
             faults: Vec::new(),
         }
@@ -72,6 +75,7 @@ impl Fetcher {
 
     /// Whether there may be more.
     fn drain(&mut self, queue: &Queue, most: usize) -> bool {
+        let is_raw = self.raw.matches(&queue.topic);
         for _ in 0..most {
             match queue.messages.poll(Duration::ZERO) {
                 None => return false,
@@ -87,6 +91,7 @@ impl Fetcher {
                         partition: queue.id,
                         offset: message.offset(),
                         key,
+                        raw: is_raw.then(|| Box::new(raw::read(&message, bytes.clone()))),
                         bytes,
                         published_at: message.timestamp().to_millis().unwrap_or_default(),
                         attempt: 1,

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eventbus_core::{Error, ErrorKind, Start, TopicFilter, backend::SourceError};
+use eventbus_core::{Error, ErrorKind, RawTopics, Start, TopicFilter, backend::SourceError};
 use rdkafka::{
     ClientConfig, Message as _, Offset,
     consumer::Consumer as _,
@@ -42,6 +42,7 @@ pub(crate) struct Opening {
     /// Whether offsets are committed for a group.
     pub(crate) in_group: bool,
     pub(crate) per_key: bool,
+    pub(crate) raw: RawTopics,
     pub(crate) ack_wait: Duration,
     pub(crate) commit_interval: Duration,
     /// How long opening may take.
@@ -142,7 +143,7 @@ impl<'a> Reader<'a> {
             opening,
             shared,
             consumer,
-            fetcher: Fetcher::new(opening.per_key),
+            fetcher: Fetcher::new(opening.per_key, opening.raw.clone()),
             committer: None,
             faults: Vec::new(),
             next_commit: now,

@@ -23,6 +23,7 @@ impl Bench {
             partition,
             offset,
             key,
+            raw: None,
             bytes: Bytes::from_static(b"0123456789"),
             published_at: 1,
             attempt: 1,
