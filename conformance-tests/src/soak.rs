@@ -32,7 +32,7 @@ pub struct Options {
     /// The backend: memory or nats.
     #[arg(long, default_value = "memory")]
     backend: String,
-    /// Where the plot goes; by default to docs/soak-<backend>.svg.
+    /// Where the plot goes; by default to `docs/soak-BACKEND.svg`.
     #[arg(long)]
     plot: Option<PathBuf>,
 }
