@@ -71,7 +71,7 @@ impl Verdicts {
     /// Reports the verdict of one entry. The second verdict for an entry is ignored, except
     /// that an acknowledgement after the timeout counts as late.
     pub fn complete(&self, id: EntryId, verdict: Result<Stored, Error>) {
-        self.0.complete([(id, verdict)]);
+        self.0.complete_one(id, verdict);
     }
 
     /// Reports many verdicts at a lower price each.
@@ -123,7 +123,7 @@ impl InFlight {
     /// Reports the verdict.
     pub fn complete(mut self, verdict: Result<Stored, Error>) {
         if let Some(ledger) = self.ledger.take() {
-            ledger.complete([(self.id, verdict)]);
+            ledger.complete_one(self.id, verdict);
         }
     }
 
@@ -150,7 +150,7 @@ impl Drop for InFlight {
                 ErrorKind::Unexpected,
                 "the transport dropped the envelope without a verdict",
             );
-            ledger.complete([(self.id, Err(error.ambiguous()))]);
+            ledger.complete_one(self.id, Err(error.ambiguous()));
         }
     }
 }

@@ -42,7 +42,7 @@ impl Ledger {
         };
         self.deliver(done);
         if !waits {
-            self.complete([(id, Err(error))]);
+            self.complete_one(id, Err(error));
         }
     }
 

@@ -57,6 +57,24 @@ impl Ledger {
         }
     }
 
+    /// Takes one verdict: what a transport that knows it at once reports for every message.
+    pub(crate) fn complete_one(&self, id: EntryId, verdict: Result<Stored, Error>) {
+        let mut round = Round::default();
+        let mut done = Vec::new();
+        let woken = {
+            let mut book = self.lock();
+            self.settle(&mut book, id, verdict, &mut round, &mut done);
+            book.capacity.grant()
+        };
+        woken.wake();
+        if round.flushed {
+            self.flushed.notify_waiters();
+        }
+        if !done.is_empty() {
+            self.deliver(done);
+        }
+    }
+
     fn settle(
         &self,
         book: &mut Book,

@@ -77,10 +77,7 @@ pub(super) fn encoded_len(envelope: &Envelope) -> usize {
 
 pub(super) fn encode(envelope: &Envelope) -> Encoded {
     let mut out = Vec::with_capacity(encoded_len(envelope));
-    out.extend_from_slice(&[VERSION_1, flags(envelope)]);
-    out.extend_from_slice(envelope.id.as_bytes());
-    out.extend_from_slice(&micros(envelope.timestamp).to_be_bytes());
-    out.extend_from_slice(&envelope.event_version.to_be_bytes());
+    out.extend_from_slice(&fixed(envelope));
     put_text(&mut out, &envelope.event_type);
     if !envelope.source.is_empty() {
         put_text(&mut out, &envelope.source);
@@ -110,6 +107,15 @@ pub(super) fn encode(envelope: &Envelope) -> Encoded {
     }
     out.extend_from_slice(&envelope.payload);
     Encoded(out.into())
+}
+
+fn fixed(envelope: &Envelope) -> [u8; FIXED] {
+    let mut fixed = [0; FIXED];
+    fixed[..ID_AT].copy_from_slice(&[VERSION_1, flags(envelope)]);
+    fixed[ID_AT..18].copy_from_slice(envelope.id.as_bytes());
+    fixed[18..26].copy_from_slice(&micros(envelope.timestamp).to_be_bytes());
+    fixed[26..].copy_from_slice(&envelope.event_version.to_be_bytes());
+    fixed
 }
 
 fn flags(envelope: &Envelope) -> u8 {
