@@ -150,6 +150,26 @@ impl<T: Transport> Inner<T> {
         self.routes.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
     }
 
+    /// Accepts an envelope whose verdict nobody waits for.
+    fn publish_detached<'f>(
+        &'f self,
+        topic: &'f Topic,
+        envelope: Envelope,
+        options: PublishOptions,
+        room: Room,
+    ) -> BoxFuture<'f, Result<(), PublishError>> {
+        Box::pin(async move {
+            let completion = Completion::Detached;
+            let options = &options;
+            let request =
+                Request { topic, envelope: &envelope, options, completion, awaited: false };
+            match self.accept(request, room).await {
+                Ok(()) => Ok(()),
+                Err(error) => Err(PublishError::new(error, envelope)),
+            }
+        })
+    }
+
     /// Sends an entry of the retry queue again.
     async fn resend(self: Arc<Self>, entry: Resend) {
         let in_flight = InFlight::new(self.ledger.clone(), entry.id);
@@ -184,16 +204,7 @@ impl<T: Transport> EventBus for Bus<T> {
         't: 'f,
         Self: 'f,
     {
-        Box::pin(async move {
-            let completion = Completion::Detached;
-            let options = &options;
-            let request =
-                Request { topic, envelope: &envelope, options, completion, awaited: false };
-            match self.0.accept(request, Room::Wait).await {
-                Ok(()) => Ok(()),
-                Err(error) => Err(PublishError::new(error, envelope)),
-            }
-        })
+        self.0.publish_detached(topic, envelope, options, Room::Wait)
     }
 
     fn try_publish_opts<'s, 't, 'f>(
@@ -207,16 +218,7 @@ impl<T: Transport> EventBus for Bus<T> {
         't: 'f,
         Self: 'f,
     {
-        Box::pin(async move {
-            let completion = Completion::Detached;
-            let options = &options;
-            let request =
-                Request { topic, envelope: &envelope, options, completion, awaited: false };
-            match self.0.accept(request, Room::Now).await {
-                Ok(()) => Ok(()),
-                Err(error) => Err(PublishError::new(error, envelope)),
-            }
-        })
+        self.0.publish_detached(topic, envelope, options, Room::Now)
     }
 
     fn publish_with_receipt_opts<'s, 't, 'f>(

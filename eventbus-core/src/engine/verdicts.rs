@@ -19,13 +19,6 @@ pub(super) struct Done {
     verdict: Result<Stored, Error>,
 }
 
-/// What a round under the lock leaves to be done outside of it.
-#[derive(Default)]
-struct Round {
-    taken: usize,
-    flushed: bool,
-}
-
 impl Ledger {
     /// Takes verdicts, at most `ack_batch_size` under one hold of the lock. The iterator is
     /// advanced under the lock, so it must not call back.
@@ -37,21 +30,9 @@ impl Ledger {
         let mut verdicts = verdicts.into_iter();
         let mut done = Vec::new();
         loop {
-            let mut round = Round::default();
-            let woken = {
-                let mut book = self.lock();
-                for (id, verdict) in verdicts.by_ref().take(most) {
-                    round.taken += 1;
-                    self.settle(&mut book, id, verdict, &mut round, &mut done);
-                }
-                book.capacity.grant()
-            };
-            woken.wake();
-            if round.flushed {
-                self.flushed.notify_waiters();
-            }
+            let taken = self.round(verdicts.by_ref().take(most), &mut done);
             self.deliver(done.drain(..));
-            if round.taken < most {
+            if taken < most {
                 return;
             }
         }
@@ -59,20 +40,34 @@ impl Ledger {
 
     /// Takes one verdict: what a transport that knows it at once reports for every message.
     pub(crate) fn complete_one(&self, id: EntryId, verdict: Result<Stored, Error>) {
-        let mut round = Round::default();
         let mut done = Vec::new();
-        let woken = {
-            let mut book = self.lock();
-            self.settle(&mut book, id, verdict, &mut round, &mut done);
-            book.capacity.grant()
-        };
-        woken.wake();
-        if round.flushed {
-            self.flushed.notify_waiters();
-        }
+        self.round([(id, verdict)], &mut done);
         if !done.is_empty() {
             self.deliver(done);
         }
+    }
+
+    /// Takes verdicts under one hold of the lock; how many there were.
+    #[inline]
+    fn round(
+        &self,
+        verdicts: impl IntoIterator<Item = (EntryId, Result<Stored, Error>)>,
+        done: &mut Vec<Done>,
+    ) -> usize {
+        let (mut taken, mut flushed) = (0, false);
+        let woken = {
+            let mut book = self.lock();
+            for (id, verdict) in verdicts {
+                taken += 1;
+                self.settle(&mut book, id, verdict, &mut flushed, done);
+            }
+            book.capacity.grant()
+        };
+        woken.wake();
+        if flushed {
+            self.flushed.notify_waiters();
+        }
+        taken
     }
 
     fn settle(
@@ -80,7 +75,7 @@ impl Ledger {
         book: &mut Book,
         id: EntryId,
         verdict: Result<Stored, Error>,
-        round: &mut Round,
+        flushed: &mut bool,
         done: &mut Vec<Done>,
     ) {
         let stored = verdict.is_ok();
@@ -99,7 +94,7 @@ impl Ledger {
             book.stats.acknowledged += 1;
             book.stats.in_flight -= 1;
             book.stats.in_flight_bytes -= len;
-            round.flushed |= book.table.finish(entry.epoch());
+            *flushed |= book.table.finish(entry.epoch());
             if entry.windowed {
                 book.capacity.give_back(len);
             }
