@@ -3,6 +3,7 @@
 pub mod duration;
 mod parameters;
 mod raw;
+mod secret;
 mod url;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use parameters::Parameters;
 pub use raw::RawTopics;
+pub use secret::Secret;
 pub use url::BusUrl;
 
 use crate::{Error, ErrorKind};

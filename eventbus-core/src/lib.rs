@@ -27,7 +27,9 @@ mod topic;
 pub mod backend;
 
 pub use capabilities::Capabilities;
-pub use config::{BusConfig, BusUrl, Parameters, Provision, RawTopics, RetryPolicy, duration};
+pub use config::{
+    BusConfig, BusUrl, Parameters, Provision, RawTopics, RetryPolicy, Secret, duration,
+};
 pub use engine::{Bus, FailureHandler, PendingReceipt};
 pub use envelope::{Envelope, Headers, JSON, OCTET_STREAM};
 pub use error::{

@@ -1,7 +1,6 @@
 //! How to reach the brokers, and how topics are created.
 
 mod native;
-mod optional;
 mod properties;
 mod url;
 
@@ -10,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 use eventbus_core::{Error, ErrorKind, duration};
 use serde::{Deserialize, Serialize};
 
-pub use crate::secret::Secret;
+pub use eventbus_core::Secret;
 pub(crate) use native::OVERHEAD_BYTES;
 pub use properties::Properties;
 
@@ -82,7 +81,7 @@ pub struct KafkaConfig {
     /// default what the broker is set to. Whole segments go at a time.
     pub max_bytes: Option<u64>,
     /// How long a created topic keeps messages; by default what the broker is set to.
-    #[serde(with = "optional")]
+    #[serde(with = "duration::optional")]
     pub max_age: Option<Duration>,
     /// The largest encoded envelope in bytes that topics take; 1 MiB by default, which is what
     /// brokers allow. Created topics are set to it.

@@ -21,7 +21,6 @@ mod error;
 mod provision;
 mod publish;
 mod raw;
-mod secret;
 mod settle;
 mod subscribe;
 mod transport;

@@ -1,6 +1,5 @@
 //! How to reach the servers, and which streams hold the topics.
 
-mod optional;
 mod streams;
 mod url;
 
@@ -10,7 +9,7 @@ use eventbus_core::{Error, ErrorKind, backend::RAW_FIELDS, duration};
 use serde::{Deserialize, Serialize};
 
 use crate::raw;
-pub use crate::secret::Secret;
+pub use eventbus_core::Secret;
 pub use streams::{StreamMapping, StreamMappings};
 
 /// Where a stream keeps its messages.
@@ -87,11 +86,11 @@ pub struct NatsConfig {
     /// How many bytes a stream keeps before the oldest messages go; unlimited by default.
     pub max_bytes: Option<u64>,
     /// How long a stream keeps messages; unlimited by default.
-    #[serde(with = "optional")]
+    #[serde(with = "duration::optional")]
     pub max_age: Option<Duration>,
     /// How long a stream remembers ids for `idempotent` and `strict_order`; 2 minutes by
     /// default.
-    #[serde(with = "optional")]
+    #[serde(with = "duration::optional")]
     pub duplicate_window: Option<Duration>,
     /// Keeps the order of a key even across a lost connection, at the price of one envelope
     /// in flight per key: capability `ordered_across_reconnect`.

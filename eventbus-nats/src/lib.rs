@@ -45,7 +45,6 @@ mod provision;
 mod publish;
 mod pull;
 mod raw;
-mod secret;
 mod settle;
 mod slab;
 mod subscribe;

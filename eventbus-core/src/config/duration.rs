@@ -1,5 +1,7 @@
 //! Durations as text with units, such as `1s 500ms`: use as `#[serde(with = "duration")]`.
 
+pub mod optional;
+
 use std::{fmt, time::Duration};
 
 use serde::{Deserializer, Serializer, de};
