@@ -1,15 +1,24 @@
 //! Where failures go.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use eventbus_core::{Error, ErrorKind, EventBusExt};
+use eventbus_core::{Error, ErrorKind, EventBus, EventBusExt};
 
 use crate::{
-    Context, Result, eventually,
+    Context, Request, Result, eventually,
     steps::{Failures, event, keyed, read_all, ready_topic},
     wait::LONG,
     within,
 };
+
+/// A bus that soon gives up waiting for an acknowledgement.
+pub(super) async fn impatient_bus(ctx: &Context, failures: &Failures) -> Result<Arc<dyn EventBus>> {
+    let request = |r: &mut Request| {
+        r.config.ack_timeout = Duration::from_millis(500);
+        r.on_failure = failures.handler();
+    };
+    ctx.bus_with(request).await
+}
 
 /// A verdict that is no.
 pub(crate) fn broken() -> Error {
@@ -68,12 +77,7 @@ pub async fn dropped_receipt_hands_its_failure_to_the_handler(ctx: Context) -> R
 /// The receipt is dropped before its verdict comes: the handler gets the failure, once.
 pub async fn receipt_dropped_in_flight_hands_its_failure_to_the_handler(ctx: Context) -> Result {
     let failures = Failures::new();
-    let bus = ctx
-        .bus_with(|r| {
-            r.config.ack_timeout = Duration::from_millis(500);
-            r.on_failure = failures.handler();
-        })
-        .await?;
+    let bus = impatient_bus(&ctx, &failures).await?;
     let topic = ready_topic(&ctx, &bus, "dropped").await?;
     let held = ctx.hold_acks(&bus)?;
     drop(bus.publish_with_receipt(&topic, event(1)).await?);
@@ -88,12 +92,7 @@ pub async fn receipt_dropped_in_flight_hands_its_failure_to_the_handler(ctx: Con
 /// waits, and to the handler.
 pub async fn ack_timeout_is_ambiguous(ctx: Context) -> Result {
     let failures = Failures::new();
-    let bus = ctx
-        .bus_with(|r| {
-            r.config.ack_timeout = Duration::from_millis(500);
-            r.on_failure = failures.handler();
-        })
-        .await?;
+    let bus = impatient_bus(&ctx, &failures).await?;
     let topic = ready_topic(&ctx, &bus, "unknown").await?;
     let held = ctx.hold_acks(&bus)?;
     bus.publish(&topic, event(1)).await?;
@@ -113,12 +112,7 @@ pub async fn ack_timeout_is_ambiguous(ctx: Context) -> Result {
 /// An acknowledgement after the timeout changes nothing any more: it only counts.
 pub async fn late_acks_are_counted(ctx: Context) -> Result {
     let failures = Failures::new();
-    let bus = ctx
-        .bus_with(|r| {
-            r.config.ack_timeout = Duration::from_millis(500);
-            r.on_failure = failures.handler();
-        })
-        .await?;
+    let bus = impatient_bus(&ctx, &failures).await?;
     let topic = ready_topic(&ctx, &bus, "late").await?;
     let held = ctx.hold_acks(&bus)?;
     for n in 1..=3 {

@@ -1,17 +1,14 @@
 //! Flushing.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc,
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+    mpsc,
 };
 
 use eventbus_core::EventBusExt;
 
-use super::failures::broken;
+use super::failures::{broken, impatient_bus};
 use crate::{
     Context, PATIENCE, Result, eventually,
     steps::{Failures, event, ready_topic},
@@ -108,12 +105,7 @@ pub async fn flush_is_not_held_up_by_later_publishers(ctx: Context) -> Result {
 /// When no acknowledgement comes at all, a flush ends with the timeouts.
 pub async fn flush_is_bounded_by_the_ack_timeout(ctx: Context) -> Result {
     let failures = Failures::new();
-    let bus = ctx
-        .bus_with(|r| {
-            r.config.ack_timeout = Duration::from_millis(500);
-            r.on_failure = failures.handler();
-        })
-        .await?;
+    let bus = impatient_bus(&ctx, &failures).await?;
     let topic = ready_topic(&ctx, &bus, "silent").await?;
     let held = ctx.hold_acks(&bus)?;
     for n in 1..=5 {
