@@ -5,6 +5,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use crate::SCHEME;
 
+/// Properties that name files, and the parameters behind them.
+const TLS_FILES: [(&str, &str); 3] = [
+    ("ssl.ca.location", "tls_ca"),
+    ("ssl.certificate.location", "tls_cert"),
+    ("ssl.key.location", "tls_key"),
+];
+
 /// An error of this backend.
 pub(crate) fn error(kind: ErrorKind, message: &'static str) -> Error {
     Error::new(kind, message).with_backend(SCHEME)
@@ -22,9 +29,10 @@ pub(crate) fn from_code(code: Code) -> Error {
             K::TooLarge,
             "the message is larger than the topic allows; raise `max.message.bytes` of the topic",
         ),
-        Code::Authentication | Code::SaslAuthenticationFailed => {
-            (K::Unauthorized, "the broker does not accept the credentials")
-        }
+        Code::Authentication | Code::SaslAuthenticationFailed => (
+            K::Unauthorized,
+            "the broker does not accept the credentials; check `user`, `password` and `sasl`",
+        ),
         Code::UnsupportedSASLMechanism | Code::IllegalSASLState | Code::SecurityDisabled => {
             (K::Unauthorized, "the broker does not take this way to authenticate")
         }
@@ -97,10 +105,7 @@ pub(crate) fn from_kafka(kafka: &KafkaError) -> Error {
             "librdkafka does not know this property, or not with this value",
         )
         .with_context("property", name),
-        KafkaError::ClientCreation(reason) => {
-            error(ErrorKind::InvalidConfig, "librdkafka refuses this configuration")
-                .with_context("reason", reason)
-        }
+        KafkaError::ClientCreation(reason) => not_created(reason),
         KafkaError::Canceled => error(ErrorKind::Closed, "the client was closed meanwhile"),
         KafkaError::AdminOp(code) => from_code(*code),
         other => match other.rdkafka_error_code() {
@@ -110,6 +115,21 @@ pub(crate) fn from_kafka(kafka: &KafkaError) -> Error {
             }
         },
     }
+}
+
+/// Files are read when a client is made.
+fn not_created(reason: &str) -> Error {
+    let named = TLS_FILES.iter().find(|(native, _)| reason.contains(native));
+    let refused = match named {
+        Some((_, parameter)) => error(
+            ErrorKind::InvalidConfig,
+            "this TLS file cannot be used; it must be there and readable, in PEM, and a key and \
+             its password must be those of the certificate",
+        )
+        .with_context("parameter", parameter),
+        None => error(ErrorKind::InvalidConfig, "librdkafka refuses this configuration"),
+    };
+    refused.with_context("reason", reason)
 }
 
 /// The verdict of a message that was in the hands of librdkafka.

@@ -210,11 +210,7 @@ pub(crate) async fn list(publisher: &Publisher, within: Duration) -> Result<Vec<
             return Err(error);
         }
         if Instant::now() >= deadline {
-            let reason = publisher.trouble().describe();
-            return Err(match reason {
-                Some(reason) => failure.with_context("reason", reason),
-                None => failure,
-            });
+            return Err(publisher.trouble().explain(failure));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use eventbus_core::BusConfig;
-use rdkafka::ClientConfig;
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
 use super::KafkaConfig;
 
@@ -62,6 +62,11 @@ impl KafkaConfig {
         for (name, value) in self.properties.iter() {
             client.set(name, value);
         }
+        // What a broker that hangs up may want is logged at this level and not said elsewhere.
+        client.set_log_level(match self.properties.get("debug") {
+            Some(_) => RDKafkaLogLevel::Debug,
+            None => RDKafkaLogLevel::Info,
+        });
         client
     }
 

@@ -225,7 +225,7 @@ fn places(list: &TopicPartitionList) -> Vec<Place> {
 impl ClientContext for Assigner {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.events.fetch_add(1, Ordering::Relaxed);
-        client::log(level, facility, message);
+        client::log(&self.shared.trouble, level, facility, message);
     }
 
     fn error(&self, kafka: KafkaError, reason: &str) {

@@ -45,8 +45,11 @@ impl Asking<'_> {
                 return Err(error_ended());
             }
             let temporary = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::AckTimeout);
-            if !temporary || Instant::now() >= self.deadline {
+            if !temporary {
                 return Err(error);
+            }
+            if Instant::now() >= self.deadline {
+                return Err(self.shared.trouble.explain(error));
             }
             tracing::debug!(%kafka, "the broker cannot answer yet");
             std::thread::park_timeout(Duration::from_millis(50));

@@ -97,7 +97,7 @@ impl DeliveryContext {
 
 impl ClientContext for DeliveryContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        client::log(level, facility, message);
+        client::log(&self.trouble, level, facility, message);
     }
 
     fn error(&self, kafka: KafkaError, reason: &str) {
