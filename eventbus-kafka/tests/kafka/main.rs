@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
 mod cluster;
+mod foreign;
 mod groups;
 mod publish;
 mod retention;
