@@ -15,8 +15,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the suite on all backends and writes docs/conformance.md.
-    Matrix,
+    /// Runs the suite on all backends, with native brokers and with brokers in containers, and
+    /// writes docs/conformance.md.
+    Matrix(matrix::Options),
+    #[command(hide = true)]
+    Part(matrix::Part),
     /// Breaks brokers under a workload and checks what came out.
     Faults(faults::Options),
     /// Watches what the process uses under load and churn.
@@ -33,21 +36,18 @@ fn main() -> ExitCode {
         return exit;
     }
     match Arguments::parse().command {
-        Command::Matrix => write_matrix(&suite, &arguments[0]),
+        Command::Matrix(options) => told(matrix::run(&suite, &options)),
+        Command::Part(part) => told(part.run(&suite, &arguments[0])),
         Command::Faults(options) => run(faults::run(options)),
         Command::Soak(options) => run(soak::run(options)),
     }
 }
 
-fn write_matrix(suite: &eventbus_conformance::Suite, program: &str) -> ExitCode {
-    let (exit, outcomes) = suite.run([program.to_owned()]);
-    match matrix::write(&outcomes) {
-        Ok(()) => exit,
-        Err(error) => {
-            eprintln!("cannot write {}: {error}", matrix::path().display());
-            ExitCode::FAILURE
-        }
-    }
+fn told(exit: std::io::Result<ExitCode>) -> ExitCode {
+    exit.unwrap_or_else(|error| {
+        eprintln!("the matrix cannot be made: {error}");
+        ExitCode::FAILURE
+    })
 }
 
 /// Runs to the end; a false outcome is a broken promise.

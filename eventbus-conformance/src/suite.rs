@@ -86,6 +86,11 @@ impl Suite {
         Self { backends: backends.into_iter().collect() }
     }
 
+    /// The names of the backends, in order.
+    pub fn backends(&self) -> impl Iterator<Item = &'static str> {
+        self.backends.iter().map(Backend::name)
+    }
+
     /// The `main` of a test program: runs what its command line selects.
     #[must_use]
     pub fn main(self) -> ExitCode {
