@@ -31,6 +31,7 @@ pub(crate) const CONSUMER_EXISTS: u32 = 10148;
 pub(crate) const STREAM_NOT_FOUND: u32 = 10059;
 pub(crate) const STREAM_NAME_EXISTS: u32 = 10058;
 pub(crate) const STREAM_OVERLAP: u32 = 10065;
+pub(crate) const NO_MESSAGE_FOUND: u32 = 10037;
 const MESSAGE_TOO_LARGE: u32 = 10054;
 const STORE_FAILED: u32 = 10077;
 const JETSTREAM_OFF: [u32; 2] = [10039, 10076];

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use async_nats::Message;
 
-use crate::consumer::{Consumer, StartAt};
+use crate::{
+    consumer::{Consumer, StartAt},
+    rescue::Unreadable,
+};
 
 /// How long a pull request waits at the server.
 pub(crate) const EXPIRES: Duration = Duration::from_secs(30);
@@ -34,6 +37,7 @@ pub(crate) struct Feed {
     pub(crate) suspect: bool,
     /// How often it was missing in a row.
     pub(crate) missing: u32,
+    pub(crate) unreadable: Unreadable,
 }
 
 /// What a status message means for a feed.
@@ -62,6 +66,7 @@ impl Feed {
             paused_until: None,
             suspect: false,
             missing: 0,
+            unreadable: Unreadable::default(),
         }
     }
 

@@ -45,6 +45,7 @@ mod provision;
 mod publish;
 mod pull;
 mod raw;
+mod rescue;
 mod settle;
 mod slab;
 mod subscribe;

@@ -53,6 +53,8 @@ pub(crate) struct Puller {
     topics: HashMap<String, (Topic, bool)>,
     violations: broadcast::Receiver<Violation>,
     inbox: String,
+    /// When the connection was lost last.
+    pub(crate) lost: Option<Instant>,
 }
 
 impl Puller {
@@ -67,7 +69,8 @@ impl Puller {
         let violations = connection.violations();
         let inbox = format!("{}.{}", connection.config.inbox_prefix, uuid::Uuid::now_v7().simple());
         let topics = HashMap::new();
-        Self { desk, connection, streams, feeds, first, raw, topics, violations, inbox }
+        let lost = None;
+        Self { desk, connection, streams, feeds, first, raw, topics, violations, inbox, lost }
     }
 
     /// Runs until the source is stopped or fails.
@@ -90,6 +93,7 @@ impl Puller {
                 }
                 continue;
             };
+            let again = last.is_some() && self.lost_again();
             if last.is_some() {
                 self.feeds.iter_mut().for_each(|feed| feed.suspect = true);
             }
@@ -98,6 +102,10 @@ impl Puller {
                 continue;
             };
             let mut chunks = messages.ready_chunks(CHUNK);
+            if again {
+                let words = self.rescue().await;
+                let _ = say(&link.client, words).await;
+            }
             self.pump(&link, &mut chunks).await;
             if self.is_over() {
                 self.wind_up(&link, chunks).await;
@@ -263,7 +271,7 @@ impl Puller {
         } else {
             Content::Encoded(message.payload)
         };
-        let key = self.desk.per_key.then(|| key_of(&topic, &content)).flatten();
+        let key = self.key_of(&topic, &content);
         Ok(Arrival {
             consumer: index,
             epoch,
@@ -280,8 +288,13 @@ impl Puller {
         })
     }
 
+    /// What keeps the message in its place, if something does.
+    pub(crate) fn key_of(&self, topic: &Topic, content: &Content) -> Option<u64> {
+        self.desk.per_key.then(|| key_of(topic, content)).flatten()
+    }
+
     /// The topic of a subject, and whether it is raw.
-    fn topic_of(&mut self, subject: &str) -> Option<(Topic, bool)> {
+    pub(crate) fn topic_of(&mut self, subject: &str) -> Option<(Topic, bool)> {
         if let Some(known) = self.topics.get(subject) {
             return Some(known.clone());
         }

@@ -1,0 +1,330 @@
+//! Messages whose headers the client cannot read.
+//!
+//! The client gives up the connection over which such a message comes, and with it whatever
+//! else was on its way; the server then delivers all of it again, for ever. So when the
+//! connection is lost again, what is delivered and was not seen is looked up in the stream,
+//! where the headers come as data, and what cannot come in any other way is put at the desk.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant, SystemTime},
+};
+
+use async_nats::{Subject, header::HeaderName};
+use bytes::Bytes;
+use data_encoding::BASE64;
+use eventbus_core::{
+    Error, ErrorKind,
+    backend::{Content, RawMessage},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    arrivals::{Arrival, Words},
+    desk::IN_PROGRESS,
+    error::{self, NO_MESSAGE_FOUND},
+    pull::Puller,
+    raw,
+};
+
+/// How many messages are looked at after one loss; the next one goes on from there.
+const MOST: usize = 4096;
+/// A second loss within two `ack_wait`s and this is looked into.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// What is known about a consumer's messages that the client cannot read.
+#[derive(Debug, Default)]
+pub(crate) struct Unreadable {
+    /// All up to here were looked at.
+    checked: u64,
+    /// How often each was put at the desk.
+    known: BTreeMap<u64, u32>,
+}
+
+#[derive(Serialize)]
+struct Get<'a> {
+    seq: u64,
+    next_by_subj: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Got {
+    message: Stored,
+}
+
+/// A message as the stream has it.
+#[derive(Deserialize)]
+struct Stored {
+    subject: String,
+    seq: u64,
+    #[serde(default)]
+    hdrs: String,
+    #[serde(default)]
+    data: String,
+    time: String,
+}
+
+impl Puller {
+    /// Whether the connection was lost twice in such a time that a message may be the cause.
+    pub(crate) fn lost_again(&mut self) -> bool {
+        let now = Instant::now();
+        let before = self.lost.replace(now);
+        before.is_some_and(|before| now - before <= self.desk.ack_wait * 2 + SLACK)
+    }
+
+    /// Puts at the desk what would only ever cost the connection. Gives what is to be said.
+    pub(crate) async fn rescue(&mut self) -> Words {
+        let mut words = Words::new();
+        for index in 0..self.feeds.len() {
+            match self.rescue_from(index).await {
+                Ok(more) => words.extend(more),
+                Err(error) => {
+                    tracing::warn!(%error, "the connection is lost again and again, and it cannot \
+                        be seen whether a message is the cause");
+                }
+            }
+        }
+        words
+    }
+
+    async fn rescue_from(&mut self, index: usize) -> Result<Words, Error> {
+        let consumer = self.feeds[index].consumer.clone();
+        let Some(info) = consumer.find(&self.connection).await? else { return Ok(Words::new()) };
+        let unreadable = &self.feeds[index].unreadable;
+        let first = info.ack_floor.stream_seq.max(unreadable.checked) + 1;
+        let mut found = self.owed_again(index).await?;
+        let (new, checked) = self.look(index, first, info.delivered.stream_seq).await?;
+        found.extend(new);
+        let unreadable = &mut self.feeds[index].unreadable;
+        unreadable.checked = unreadable.checked.max(checked);
+        unreadable.known.retain(|sequence, _| *sequence > info.ack_floor.stream_seq);
+        if let Some(first) = found.first()
+            && self.desk.cumulative
+        {
+            // An acknowledgement needs the consumer's own count, which only the delivery tells.
+            self.desk.fail(unreadable_error(&consumer.stream, first.seq));
+            return Ok(Words::new());
+        }
+        let arrivals: Vec<_> =
+            found.iter().filter_map(|stored| self.rescued(index, stored)).collect();
+        let mut words: Words = arrivals
+            .iter()
+            .map(|arrival| (arrival.reply.clone(), Bytes::from_static(IN_PROGRESS)))
+            .collect();
+        words.extend(self.desk.admit(arrivals.into_iter()));
+        Ok(words)
+    }
+
+    /// Those that were at the desk before and have to come again.
+    async fn owed_again(&self, index: usize) -> Result<Vec<Stored>, Error> {
+        let owed: Vec<u64> = {
+            let state = self.desk.lock();
+            let known = self.feeds[index].unreadable.known.keys().copied();
+            known.filter(|sequence| state.owed.contains_key(&(index, *sequence))).collect()
+        };
+        let mut found = Vec::new();
+        for sequence in owed {
+            let stored = self.get(index, sequence, ">").await?;
+            found.extend(stored.filter(|stored| stored.seq == sequence));
+        }
+        Ok(found)
+    }
+
+    /// Looks at the messages of a consumer from `first` to `last`. Gives those that the client
+    /// cannot read, and up to where it looked.
+    async fn look(&self, index: usize, first: u64, last: u64) -> Result<(Vec<Stored>, u64), Error> {
+        let config = &self.feeds[index].consumer.config;
+        let mut filters = config.filter_subjects.clone();
+        filters.push(config.filter_subject.clone());
+        filters.retain(|filter| !filter.is_empty());
+        let (mut found, mut checked) = (Vec::new(), last);
+        for filter in filters {
+            let mut next = first;
+            for looked in 0.. {
+                if next > last || self.desk.is_over() {
+                    break;
+                }
+                if looked == MOST {
+                    checked = checked.min(next - 1);
+                    break;
+                }
+                let Some(stored) = self.get(index, next, &filter).await? else { break };
+                next = stored.seq + 1;
+                if stored.seq <= last && !is_readable(&stored.headers()?) {
+                    found.push(stored);
+                }
+            }
+        }
+        found.sort_unstable_by_key(|stored| stored.seq);
+        Ok((found, checked))
+    }
+
+    /// The first message of the stream from `seq` on with such a subject.
+    async fn get(
+        &self,
+        index: usize,
+        seq: u64,
+        next_by_subj: &str,
+    ) -> Result<Option<Stored>, Error> {
+        let call = format!("STREAM.MSG.GET.{}", self.feeds[index].consumer.stream);
+        match self.connection.ask::<Got>(&call, &Get { seq, next_by_subj }).await {
+            Ok(got) => Ok(Some(got.message)),
+            Err(failure) if failure.is(NO_MESSAGE_FOUND) => Ok(None),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    fn rescued(&mut self, index: usize, stored: &Stored) -> Option<Arrival> {
+        let (topic, is_raw) = self.topic_of(&stored.subject)?;
+        let (headers, payload) = (stored.headers().ok()?, stored.payload().ok()?);
+        let published_at = humantime::parse_rfc3339(&stored.time).ok()?;
+        let content = if is_raw {
+            let key_header = &self.connection.config.raw_key_header;
+            Content::Raw(Box::new(read(&headers, payload, key_header)))
+        } else {
+            Content::Encoded(payload)
+        };
+        let key = self.key_of(&topic, &content);
+        let feed = &mut self.feeds[index];
+        let times = feed.unreadable.known.entry(stored.seq).or_insert(0);
+        *times += 1;
+        let attempt = *times;
+        feed.last_seen = feed.last_seen.max(stored.seq);
+        let (stream, consumer) = (&feed.consumer.stream, &feed.consumer.config.name);
+        tracing::warn!(%stream, %consumer, sequence = stored.seq,
+            "the headers of a message cannot be read, which costs the connection each time");
+        Some(Arrival {
+            consumer: index,
+            epoch: feed.epoch,
+            sequence: stored.seq,
+            consumer_sequence: 0,
+            reply: ack_subject(stream, consumer, attempt, stored.seq, published_at),
+            topic,
+            content,
+            attempt,
+            published_at,
+            key,
+            repeated: false,
+            alone: !feed.consumer.grouped,
+        })
+    }
+}
+
+impl Stored {
+    fn headers(&self) -> Result<Vec<u8>, Error> {
+        decode(&self.hdrs)
+    }
+
+    fn payload(&self) -> Result<Bytes, Error> {
+        decode(&self.data).map(Bytes::from)
+    }
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, Error> {
+    BASE64.decode(text.as_bytes()).map_err(|failure| {
+        error::error(ErrorKind::Unexpected, "the server sent a stored message that is no base64")
+            .with_context("cause:", failure)
+    })
+}
+
+/// Where the server takes acknowledgements. With explicit ones it goes by the stream's sequence.
+fn ack_subject(
+    stream: &str,
+    consumer: &str,
+    attempt: u32,
+    sequence: u64,
+    published_at: SystemTime,
+) -> Subject {
+    let since = published_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("$JS.ACK.{stream}.{consumer}.{attempt}.{sequence}.0.{}.0", since.as_nanos()).into()
+}
+
+fn unreadable_error(stream: &str, sequence: u64) -> Error {
+    error::error(
+        ErrorKind::InvalidEnvelope,
+        "the headers of a message cannot be read, and a cumulative subscription cannot pass over \
+         it; remove the message from the stream",
+    )
+    .with_context("stream", stream)
+    .with_context("sequence", sequence)
+}
+
+/// Whether the client reads these headers.
+fn is_readable(headers: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(headers) else { return false };
+    let mut lines = text.lines();
+    let Some(version) = lines.next() else { return true };
+    if version.strip_prefix("NATS/1.0").is_none_or(|status| !status.trim().is_empty()) {
+        return false;
+    }
+    // What begins with a space goes on from the line before.
+    let mut continues = false;
+    lines.all(|line| {
+        if line.is_empty() || (continues && line.starts_with(char::is_whitespace)) {
+            continues = !line.is_empty() && continues;
+            return true;
+        }
+        continues = true;
+        line.split_once(':').is_some_and(|(name, _)| name.parse::<HeaderName>().is_ok())
+    })
+}
+
+/// Takes a message apart as far as that goes. What is no header has a value that is no text, so
+/// that the message is reported as undecodable.
+fn read(headers: &[u8], payload: Bytes, key_header: &str) -> RawMessage {
+    let mut message = RawMessage::new(payload);
+    let lines = headers.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    for (number, line) in lines.enumerate() {
+        let parts = line.iter().position(|byte| *byte == b':').map(|at| line.split_at(at));
+        let name = parts.and_then(|(name, _)| str::from_utf8(name).ok());
+        match (name.filter(|name| raw::is_name(name)), parts) {
+            (Some(name), Some((_, value))) if !raw::is_servers_own(name) => {
+                let value = Bytes::copy_from_slice(value[1..].trim_ascii());
+                if name == key_header {
+                    message.key = Some(value);
+                } else {
+                    message.headers.push((name.to_owned(), value));
+                }
+            }
+            (Some(_), _) => {}
+            _ if line.is_empty() || (number == 0 && line == b"NATS/1.0") => {}
+            _ => message.headers.push((NO_HEADER.to_owned(), Bytes::from_static(b"\xff"))),
+        }
+    }
+    message
+}
+
+/// The name that stands for a line that is no header.
+const NO_HEADER: &str = "a line that is no header";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unreadable_headers_are_told_apart() {
+        for readable in ["", "NATS/1.0\r\n\r\n", "NATS/1.0\r\nA: b:c\r\n d\r\n: no name\r\n\r\n"] {
+            assert!(is_readable(readable.as_bytes()), "{readable:?}");
+        }
+        let unreadable: [&[u8]; 5] = [
+            b"NATS/1.0\r\nA: \xff\r\n\r\n",
+            b"NATS/1.0\r\nno colon\r\n\r\n",
+            b"NATS/1.0\r\na name: x\r\n\r\n",
+            b"NATS/1.0 nothing\r\n\r\n",
+            b"HTTP/1.1\r\n\r\n",
+        ];
+        for headers in unreadable {
+            assert!(!is_readable(headers), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_read_is_shown() {
+        let headers = b"NATS/1.0\r\nK: 42\r\nNats-Msg-Id: 1\r\nX: a\xff\r\nnothing\r\n\r\n";
+        let expected = RawMessage::new("body")
+            .with_key("42")
+            .with_header("X", &b"a\xff"[..])
+            .with_header(NO_HEADER, &b"\xff"[..]);
+        assert_eq!(read(headers, "body".into(), "K"), expected);
+    }
+}
