@@ -24,7 +24,7 @@ pub(crate) fn directory() -> &'static Path {
                 .map(Path::to_path_buf)
         });
         target
-            .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"))
+            .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target"))
             .join("test-brokers")
     })
 }
