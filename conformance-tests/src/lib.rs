@@ -3,7 +3,7 @@
 //! `cargo test -p conformance-tests` runs it; names are `backend::module::scenario`, and a
 //! filter selects. `cargo run -p conformance-tests -- matrix` writes what came out to
 //! `docs/conformance.md`; `-- faults` and `-- soak` are the long runs behind
-//! `docs/reliability.md`.
+//! `docs/reliability.md`, `-- pipe` is the proof of `eventbus pipe`.
 
 pub mod faults;
 mod kafka;
@@ -11,6 +11,7 @@ pub mod matrix;
 mod memory;
 mod nats;
 mod outside;
+pub mod pipe;
 mod registry;
 pub mod soak;
 

@@ -1,10 +1,10 @@
 //! `matrix` runs the suite on all backends and writes `docs/conformance.md`; `faults` breaks
-//! brokers for as long as wanted; `soak` watches for what grows.
+//! brokers for as long as wanted; `soak` watches for what grows; `pipe` copies under faults.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use conformance_tests::{faults, matrix, soak, suite};
+use conformance_tests::{faults, matrix, pipe, soak, suite};
 
 /// The long runs of the conformance tests.
 #[derive(Debug, Parser)]
@@ -24,6 +24,8 @@ enum Command {
     Faults(faults::Options),
     /// Watches what the process uses under load and churn.
     Soak(soak::Options),
+    /// Copies NATS to Kafka to NATS with each broker killed on the way, and checks what arrived.
+    Pipe(pipe::Options),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Part(part) => told(part.run(&suite, &arguments[0])),
         Command::Faults(options) => run(faults::run(options)),
         Command::Soak(options) => run(soak::run(options)),
+        Command::Pipe(options) => run(pipe::run(options)),
     }
 }
 

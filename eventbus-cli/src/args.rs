@@ -8,7 +8,8 @@ use crate::{
     compare::{CompareArgs, OneArgs},
 };
 use crate::{
-    demo::DemoArgs, info::InfoArgs, publish::PubArgs, replay::RunArgs, subscribe::SubArgs,
+    demo::DemoArgs, info::InfoArgs, pipe::PipeArgs, publish::PubArgs, replay::RunArgs,
+    subscribe::SubArgs,
 };
 
 const EXAMPLES: &str = "\
@@ -17,6 +18,7 @@ Examples:
   eventbus run events.jsonl                    publish a file and consume it again
   eventbus pub orders.created '{\"id\":42}'      publish one event
   eventbus sub 'orders.>' --group billing      consume as a group, printing each event
+  eventbus pipe --from nats://a --to kafka://b 'orders.>'     copy from one bus to another
   eventbus info --url memory://                what a backend can do, and how it is
 
 Exit codes:
@@ -79,6 +81,8 @@ pub(crate) enum Command {
     Pub(PubArgs),
     /// Print events as they come, acknowledging each after it was printed.
     Sub(SubArgs),
+    /// Copy topics from one bus to another, in order per key, and go on where it stopped.
+    Pipe(PipeArgs),
     /// Tell what a backend can do and how it is.
     Info(InfoArgs),
     /// Measure throughput, latencies, tasks and memory.

@@ -40,6 +40,37 @@ impl Target {
         self.backend == "memory"
     }
 
+    /// Whether both name the same topics, as far as can be told without asking a server: one
+    /// server in common, and the same of what parts its topics.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        let servers = |target: &Self| -> Vec<String> {
+            let place = target.place.split("://").nth(1).unwrap_or_default();
+            let authority = place.split('/').next().unwrap_or_default();
+            authority.split(',').map(|server| target.with_port(server)).collect()
+        };
+        let others = servers(other);
+        self.backend == other.backend
+            && servers(self).iter().any(|server| others.contains(server))
+            && ["prefix", "domain"].iter().all(|name| self.parameter(name) == other.parameter(name))
+    }
+
+    /// A server as it would be written in full.
+    fn with_port(&self, server: &str) -> String {
+        let server = server.to_ascii_lowercase().replace("localhost", "127.0.0.1");
+        let port = if self.backend == "kafka" { "9092" } else { "4222" };
+        let host = if server.is_empty() { "127.0.0.1" } else { &server };
+        let has_port = host.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
+        if has_port { host.to_owned() } else { format!("{host}:{port}") }
+    }
+
+    /// A parameter of the URL, or what it is by default.
+    fn parameter(&self, name: &str) -> &str {
+        let query = self.url.split_once('?').map_or("", |(_, query)| query);
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        let value = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back();
+        value.unwrap_or(if name == "prefix" { "eb" } else { "" })
+    }
+
     /// In this process nobody else decides how much a topic keeps: at least `bytes`, unless
     /// the URL says something.
     pub(crate) fn keeping(mut self, bytes: u64) -> Self {
@@ -69,6 +100,23 @@ mod tests {
         let target = Target::new(url).unwrap();
         assert_eq!(target.place, "nats://a:1,b:2/x");
         assert_eq!(target.backend, "nats");
+    }
+
+    #[test]
+    fn the_same_place_is_known_by_any_name() {
+        let target = |url: &str| Target {
+            url: url.to_owned(),
+            backend: url.split(':').next().unwrap_or_default().to_owned(),
+            place: url.split('?').next().unwrap_or_default().replace("u:p@", ""),
+        };
+        let same = |a: &str, b: &str| target(a).is_same_place(&target(b));
+        assert!(same("nats://a", "nats://u:p@A:4222?ack_timeout=1s"));
+        assert!(same("nats://localhost", "nats://127.0.0.1:4222?prefix=eb"));
+        assert!(same("kafka://a,b", "kafka://b:9092,c"));
+        assert!(!same("nats://a", "nats://a:4223"));
+        assert!(!same("nats://a", "nats://a?prefix=copy"));
+        assert!(!same("nats://a?domain=x", "nats://a"));
+        assert!(!same("nats://a:1", "kafka://a:1"));
     }
 
     #[test]

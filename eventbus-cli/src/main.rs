@@ -10,6 +10,7 @@ mod input;
 mod interrupt;
 mod mode;
 mod output;
+mod pipe;
 mod progress;
 mod publish;
 mod publishing;
@@ -58,9 +59,10 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
 async fn dispatch(cli: Cli, interrupt: &Interrupt) -> Result<Exit, Failure> {
     let global = cli.global;
     match cli.command {
-        // These two end gracefully by themselves.
+        // These three end gracefully by themselves.
         Command::Pub(args) => publish::run(&global, args, interrupt).await,
         Command::Sub(args) => subscribe::run(&global, args, interrupt).await,
+        Command::Pipe(args) => pipe::run(&global, args, interrupt).await,
         Command::Demo(args) => interrupt.or(demo::run(&global, &args)).await,
         Command::Run(args) => interrupt.or(replay::run(&global, &args)).await,
         Command::Info(args) => interrupt.or(info::run(&global, &args)).await,

@@ -124,6 +124,13 @@ fn mistakes_on_the_command_line_are_explained() {
         (&["pub", "a", "1", "--header", "x"], "NAME=VALUE"),
         (&["pub", "a", "1", "--mode", "fast"], "async, batch, sync"),
         (&["pub", "a", "1", "--batch-size", "0"], "--batch-size"),
+        (&["pipe", "--from", "memory://", "--to", "memory://", "a"], "lives in this process"),
+        (&["pipe", "--from", "memory://", "a"], "--to <URL>"),
+        (&["pipe", "--from", "nowhere://a", "--to", "memory://", "a"], "--from: "),
+        (
+            &["pipe", "--from", "memory://", "--to", "memory://", "a", "--until-idle", "soon"],
+            "--until-idle",
+        ),
         (&["frobnicate"], "unrecognized subcommand"),
         (&[], "Usage:"),
     ] {
@@ -138,7 +145,7 @@ fn help_has_examples_and_exit_codes() {
     for expected in ["Examples:", "Exit codes:", "EVENTBUS_URL", "eventbus demo"] {
         assert!(ended.stdout.contains(expected), "expected {expected:?}: {ended}");
     }
-    for command in ["demo", "run", "pub", "sub", "info"] {
+    for command in ["demo", "run", "pub", "sub", "pipe", "info"] {
         let help = run(&[command, "--help"]).stdout;
         assert!(help.contains("Examples:"), "{help}");
     }

@@ -37,6 +37,7 @@ use std::time::Duration;
 pub use anomaly::{Anomaly, Kind, Place};
 pub use check::check;
 pub use history::{Attempt, Counts, Event, History, Letter, Outcome, Settled};
+pub use marks::{Message, read_whole};
 pub use recorder::Recorder;
 pub use report::{Promises, Report, Totals};
 pub use running::Running;

@@ -12,16 +12,15 @@ use crate::{Failure, PATIENCE, Result};
 /// How often a mark is tried: the broker may still be recovering.
 const TRIES: usize = 20;
 
-/// What one message of a topic is, and where.
-pub(super) type Message = (Option<(Value, Envelope)>, Position);
+/// What one message of a topic is, and where it is stored; `None` when it is no value.
+pub type Message = (Option<(Value, Envelope)>, Position);
 
-/// All that `topic` holds, the marks left out. Marks have the keys of the workload, so that
+/// All that `topic` holds, the marks left out, which it publishes to know where the end is. Marks have the keys of the workload, so that
 /// each partition that holds values gets one.
-pub(super) async fn read_whole(
-    bus: &Arc<dyn EventBus>,
-    topic: &Topic,
-    keys: u32,
-) -> Result<Vec<Message>> {
+///
+/// # Errors
+/// When no mark can be published, or the marks do not come.
+pub async fn read_whole(bus: &Arc<dyn EventBus>, topic: &Topic, keys: u32) -> Result<Vec<Message>> {
     let options = SubscribeOptions::new().start(Start::Earliest);
     let mut subscription = bus.subscribe(&topic.filter(), options).await?;
     for key in 0..keys {
