@@ -21,14 +21,10 @@ impl Brokers {
     }
 
     fn publish(&self, numbers: std::ops::Range<u64>) {
-        let line = |n| {
-            format!(
-                "{{\"topic\":\"orders.created\",\"key\":\"{}\",\"headers\":{{\"a\":\"ü\"}},\"payload\":{n}}}\n",
-                n % 7
-            )
-        };
+        let line =
+            |n| format!("{{\"key\":\"{}\",\"headers\":{{\"a\":\"ü\"}},\"payload\":{n}}}\n", n % 7);
         let lines: String = numbers.map(line).collect();
-        let ended = run_with_input(&["pub", "--url", self.nats.url()], &lines);
+        let ended = run_with_input(&["pub", "orders.created", "--url", self.nats.url()], &lines);
         assert_eq!(ended.code, Some(0), "{ended}");
     }
 }

@@ -126,7 +126,6 @@ fn mistakes_on_the_command_line_are_explained() {
         (&["pub", "a", "1", "--batch-size", "0"], "--batch-size"),
         (&["pipe", "--from", "memory://", "--to", "memory://", "a"], "lives in this process"),
         (&["pipe", "--from", "memory://", "a"], "--to <URL>"),
-        (&["pipe", "--from", "nowhere://a", "--to", "memory://", "a"], "--from: "),
         (
             &["pipe", "--from", "memory://", "--to", "memory://", "a", "--until-idle", "soon"],
             "--until-idle",
