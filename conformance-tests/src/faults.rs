@@ -2,6 +2,7 @@
 
 mod command;
 mod disk;
+mod kafka_site;
 mod link;
 mod member;
 mod memory_site;

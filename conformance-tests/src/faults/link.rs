@@ -20,6 +20,8 @@ const CHUNK: usize = 16 << 10;
 /// What happens to the connections. They are numbered in the order in which they came.
 #[derive(Debug, Clone, Copy, Default)]
 struct Rules {
+    /// Where the connections lead to. Without it nobody gets through.
+    broker: Option<SocketAddr>,
     delay: Duration,
     /// Bytes a second in each direction.
     rate: Option<u32>,
@@ -31,7 +33,8 @@ struct Rules {
     held_before: u64,
 }
 
-/// A TCP proxy to one address. Dropped, it closes all connections.
+/// A TCP proxy to one address on a port of `127.0.0.1` of its own. Dropped, it closes all
+/// connections.
 #[derive(Debug)]
 pub(crate) struct Link {
     port: u16,
@@ -41,18 +44,29 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Listens on `127.0.0.1`, on a port of its own.
+    /// One that leads somewhere from the start.
     pub(crate) async fn to(broker: SocketAddr) -> io::Result<Self> {
+        let link = Self::open().await?;
+        link.lead_to(broker);
+        Ok(link)
+    }
+
+    /// One that leads nowhere yet, for a broker that must know its port before it starts.
+    pub(crate) async fn open() -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
         let (rules, watched) = watch::channel(Rules::default());
         let (count, accepted) = watch::channel(0);
-        let task = tokio::spawn(accept(listener, broker, watched, count));
+        let task = tokio::spawn(accept(listener, watched, count));
         Ok(Self { port, rules, accepted, task })
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    pub(crate) fn lead_to(&self, broker: SocketAddr) {
+        self.rules.send_modify(|rules| rules.broker = Some(broker));
     }
 
     /// Everything takes so much longer in each direction.
@@ -86,7 +100,8 @@ impl Link {
     /// Ends everything but what half-open connections cannot get over.
     pub(crate) fn heal(&self) {
         self.rules.send_modify(|rules| {
-            *rules = Rules { dead_before: rules.dead_before, ..Rules::default() };
+            let Rules { broker, dead_before, .. } = *rules;
+            *rules = Rules { broker, dead_before, ..Rules::default() };
         });
     }
 }
@@ -97,20 +112,15 @@ impl Drop for Link {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    broker: SocketAddr,
-    rules: watch::Receiver<Rules>,
-    count: watch::Sender<u64>,
-) {
+async fn accept(listener: TcpListener, rules: watch::Receiver<Rules>, count: watch::Sender<u64>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             client = listener.accept() => {
                 let Ok((client, _)) = client else { continue };
-                if rules.borrow().cut {
+                let Rules { broker: Some(broker), cut: false, .. } = *rules.borrow() else {
                     continue;
-                }
+                };
                 let number = *count.borrow();
                 count.send_replace(number + 1);
                 connections.spawn(serve(client, broker, number, rules.clone()));

@@ -4,7 +4,10 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use eventbus_conformance::Result;
 
-use super::{Nemesis, disk::SmallDisk, memory_site::MemorySite, nats_site::NatsSite, site::Site};
+use super::{
+    Nemesis, disk::SmallDisk, kafka_site::KafkaSite, memory_site::MemorySite, nats_site::NatsSite,
+    site::Site,
+};
 
 /// A kind of broker together with how buses use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,6 +18,9 @@ pub(crate) enum Place {
     NatsCluster,
     NatsClusterStrict,
     NatsDisk,
+    Kafka,
+    KafkaCluster,
+    KafkaDisk,
 }
 
 const STRICT: &str = "strict_order=true";
@@ -27,6 +33,9 @@ impl Place {
         Self::NatsCluster,
         Self::NatsClusterStrict,
         Self::NatsDisk,
+        Self::Kafka,
+        Self::KafkaCluster,
+        Self::KafkaDisk,
     ];
 
     pub(crate) const fn as_str(self) -> &'static str {
@@ -37,6 +46,9 @@ impl Place {
             Self::NatsCluster => "nats-cluster",
             Self::NatsClusterStrict => "nats-cluster-strict",
             Self::NatsDisk => "nats-disk",
+            Self::Kafka => "kafka",
+            Self::KafkaCluster => "kafka-cluster",
+            Self::KafkaDisk => "kafka-disk",
         }
     }
 
@@ -48,7 +60,9 @@ impl Place {
     /// Why it cannot be had here, if it cannot.
     pub(crate) fn missing(self) -> Option<&'static str> {
         match self {
-            Self::NatsDisk if !SmallDisk::is_possible() => Some("the right to mount a file system"),
+            Self::NatsDisk | Self::KafkaDisk if !SmallDisk::is_possible() => {
+                Some("the right to mount a file system")
+            }
             _ => None,
         }
     }
@@ -62,7 +76,7 @@ impl Place {
         };
         match self {
             Self::Memory => &[Calm, Churn, SlowMembers, Refusals, HeldAcks],
-            Self::Nats | Self::NatsStrict => &[
+            Self::Nats | Self::NatsStrict | Self::Kafka => &[
                 Calm,
                 Kill,
                 Freeze,
@@ -78,10 +92,10 @@ impl Place {
                 TopicDeleted,
                 LimitReached,
             ],
-            Self::NatsCluster | Self::NatsClusterStrict => {
+            Self::NatsCluster | Self::NatsClusterStrict | Self::KafkaCluster => {
                 &[Kill, Freeze, RollingRestart, LeaderKill, MemberKilled, Churn]
             }
-            Self::NatsDisk => &[DiskFull],
+            Self::NatsDisk | Self::KafkaDisk => &[DiskFull],
         }
     }
 
@@ -94,6 +108,9 @@ impl Place {
             Self::NatsCluster => Arc::new(NatsSite::cluster(name, "").await?),
             Self::NatsClusterStrict => Arc::new(NatsSite::cluster(name, STRICT).await?),
             Self::NatsDisk => Arc::new(NatsSite::on_small_disk(name, "").await?),
+            Self::Kafka => Arc::new(KafkaSite::linked(name).await?),
+            Self::KafkaCluster => Arc::new(KafkaSite::cluster(name).await?),
+            Self::KafkaDisk => Arc::new(KafkaSite::on_small_disk(name).await?),
         })
     }
 }

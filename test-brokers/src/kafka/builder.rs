@@ -24,6 +24,7 @@ use crate::{Error, Tls};
 #[must_use = "nothing starts until `start` or `start_cluster`"]
 pub struct KafkaBuilder {
     pub(super) store: Option<PathBuf>,
+    pub(super) advertised: Option<u16>,
     pub(super) security: Security,
     pub(super) extra: String,
 }
@@ -33,6 +34,13 @@ impl KafkaBuilder {
     /// cluster have a directory in it each.
     pub fn store_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.store = Some(directory.into());
+        self
+    }
+
+    /// Tells clients to connect to this port of `127.0.0.1`, where a proxy passes on to
+    /// [`Kafka::port`]. For one broker: those of a cluster need a proxy each.
+    pub fn behind(mut self, port: u16) -> Self {
+        self.advertised = Some(port);
         self
     }
 

@@ -161,6 +161,7 @@ fn template(install: &Path) -> Result<(), Error> {
         index: 0,
         controllers: &[1],
         client: 2,
+        advertised: 2,
         internal: 3,
         address: "127.0.0.1",
         protocol: "PLAINTEXT",

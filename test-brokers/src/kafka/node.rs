@@ -113,6 +113,7 @@ impl Kafka {
             index,
             controllers: all,
             client: client.number(),
+            advertised: options.advertised.unwrap_or(client.number()),
             internal: internal.number(),
             address: if image.is_some() { "0.0.0.0" } else { "127.0.0.1" },
             protocol: options.security.protocol(),

@@ -10,6 +10,8 @@ pub(super) struct Properties<'a> {
     /// The ports of all brokers' controllers.
     pub(super) controllers: &'a [u16],
     pub(super) client: u16,
+    /// The port that clients are told to connect to.
+    pub(super) advertised: u16,
     /// The port that brokers use among themselves, which is never secured.
     pub(super) internal: u16,
     /// What to listen on, for clients and brokers.
@@ -30,7 +32,7 @@ impl Properties<'_> {
     /// controller lets the broker in again once its session is over: sooner than by
     /// default.
     pub(super) fn to_text(&self) -> String {
-        let Self { client, internal, address, protocol, .. } = self;
+        let Self { client, advertised, internal, address, protocol, .. } = self;
         let (store, id) = (self.store.display(), node_id(self.index));
         let controller = self.controllers[self.index];
         let voters: Vec<String> = self
@@ -51,7 +53,7 @@ controller.listener.names=CONTROLLER
 inter.broker.listener.name=INTERNAL
 listener.security.protocol.map=CLIENT:{protocol},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT
 listeners=CLIENT://{address}:{client},INTERNAL://{address}:{internal},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=CLIENT://127.0.0.1:{client},INTERNAL://127.0.0.1:{internal}
+advertised.listeners=CLIENT://127.0.0.1:{advertised},INTERNAL://127.0.0.1:{internal}
 log.dirs={store}
 default.replication.factor={replicas}
 min.insync.replicas={in_sync}
