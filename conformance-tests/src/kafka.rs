@@ -50,7 +50,19 @@ static OWN: Semaphore = Semaphore::const_new(2);
 
 enum Place {
     Shared,
-    Own(OnceCell<(Arc<Kafka>, SemaphorePermit<'static>)>),
+    Own(Own),
+}
+
+/// Started when it is wanted first.
+struct Own {
+    config: String,
+    broker: OnceCell<(Arc<Kafka>, SemaphorePermit<'static>)>,
+}
+
+impl Own {
+    fn new(config: &str) -> Self {
+        Self { config: config.to_owned(), broker: OnceCell::new() }
+    }
 }
 
 /// A broker for one scenario or for many.
@@ -64,21 +76,28 @@ impl KafkaHarness {
             matches!(feature, HoldAcks | Pause | Restart | Retention)
         };
         Self(match scenario.needs().iter().any(harms) {
-            true => Place::Own(OnceCell::new()),
+            true => Place::Own(Own::new(EAGER_RETENTION)),
             false => Place::Shared,
         })
     }
 
+    /// A broker of its own whose topics keep so many bytes in each partition, or little more.
+    pub(crate) fn with_retention(bytes: usize) -> Self {
+        let segment = bytes / 4;
+        let retention = format!("log.retention.bytes={bytes}\nlog.segment.bytes={segment}");
+        Self(Place::Own(Own::new(&format!("{EAGER_RETENTION}\n{retention}"))))
+    }
+
     async fn own(&self) -> Result<&Kafka, Error> {
-        let Place::Own(broker) = &self.0 else {
+        let Place::Own(own) = &self.0 else {
             return Err(failed("this scenario shares its broker"));
         };
         let start = || async {
             let permit = OWN.acquire().await.map_err(failed)?;
-            let broker = Kafka::builder().config(EAGER_RETENTION).start().await.map_err(failed)?;
+            let broker = Kafka::builder().config(&own.config).start().await.map_err(failed)?;
             Ok((Arc::new(broker), permit))
         };
-        broker.get_or_try_init(start).await.map(|(broker, _)| broker.as_ref())
+        own.broker.get_or_try_init(start).await.map(|(broker, _)| broker.as_ref())
     }
 
     async fn url(&self) -> Result<&str, Error> {
@@ -154,10 +173,10 @@ impl Harness for KafkaHarness {
     }
 
     fn hold_acks(&self, _: &dyn EventBus) -> Result<HeldAcks, Error> {
-        let Place::Own(broker) = &self.0 else {
+        let Place::Own(own) = &self.0 else {
             return Err(failed("this scenario shares its broker"));
         };
-        let Some(broker) = broker.get().map(|(broker, _)| broker.clone()) else {
+        let Some(broker) = own.broker.get().map(|(broker, _)| broker.clone()) else {
             return Err(failed("the broker was not started"));
         };
         broker.pause().map_err(failed)?;

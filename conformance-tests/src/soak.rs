@@ -16,7 +16,7 @@ use clap::Args;
 use eventbus_conformance::{Context, Failure, Harness, Result};
 
 use self::{load::Load, sample::Samples};
-use crate::{memory::Memory, nats::NatsHarness};
+use crate::{kafka::KafkaHarness, memory::Memory, nats::NatsHarness};
 
 /// What is kept of a topic, so that what grows is not retention.
 const RETENTION: usize = 16 << 20;
@@ -29,7 +29,7 @@ pub struct Options {
     /// How long.
     #[arg(long, default_value_t = 30)]
     minutes: u64,
-    /// The backend: memory or nats.
+    /// The backend: memory, nats or kafka.
     #[arg(long, default_value = "memory")]
     backend: String,
     /// Where the plot goes; by default to `docs/soak-BACKEND.svg`.
@@ -79,6 +79,7 @@ fn harness(backend: &str) -> Result<Arc<dyn Harness>> {
     match backend {
         "memory" => Ok(Arc::new(Memory::with_retention(RETENTION))),
         "nats" => Ok(Arc::new(NatsHarness::new("nats", "max_bytes=67108864"))),
-        other => Err(Failure::new(format!("no soak of {other:?}: it is memory or nats"))),
+        "kafka" => Ok(Arc::new(KafkaHarness::with_retention(RETENTION))),
+        other => Err(Failure::new(format!("no soak of {other:?}: it is memory, nats or kafka"))),
     }
 }

@@ -99,7 +99,7 @@ pub struct Workload {
     pub retry_max_elapsed: Duration,
     /// `SubscribeOptions::ack_wait` of the group.
     pub ack_wait: Duration,
-    /// How long it may take after the end until the group has got everything.
+    /// How long the group may get nothing new after the end before it counts as stuck.
     pub drain: Duration,
 }
 

@@ -17,7 +17,7 @@ use super::{disk::SmallDisk, link::Link, site::Site};
 
 /// A silent connection and a dead member are noticed soon: six seconds are the least that a
 /// broker allows for a member.
-const SOON: &str = "partitions=4&rdkafka.socket.timeout.ms=2000&rdkafka.request.timeout.ms=2000&\
+const SOON: &str = "partitions=4&connect_timeout=20s&rdkafka.socket.timeout.ms=2000&rdkafka.request.timeout.ms=2000&\
                     rdkafka.reconnect.backoff.max.ms=500&rdkafka.session.timeout.ms=6000&\
                     rdkafka.heartbeat.interval.ms=500";
 /// Less than any message has.

@@ -57,6 +57,15 @@ impl Place {
         self.as_str().split('-').next().unwrap_or_default()
     }
 
+    /// How many JVMs its brokers take.
+    pub(crate) const fn jvms(self) -> u32 {
+        match self {
+            Self::Kafka | Self::KafkaDisk => 1,
+            Self::KafkaCluster => 3,
+            _ => 0,
+        }
+    }
+
     /// Why it cannot be had here, if it cannot.
     pub(crate) fn missing(self) -> Option<&'static str> {
         match self {

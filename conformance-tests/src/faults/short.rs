@@ -1,11 +1,16 @@
 //! The short runs: one round for each place and nemesis, as named tests.
 
 use libtest_mimic::{Completion, Failed, Trial};
+use tokio::sync::Semaphore;
 
 use super::{Nemesis, member, place::Place, plan::round};
 
 /// What each is drawn from, so that a failure can be repeated.
 const SEED: u64 = 1;
+
+/// How many JVMs may run at once: one that starts takes a processor for seconds, and whoever waits
+/// for it has a deadline.
+static JVMS: Semaphore = Semaphore::const_new(3);
 
 /// What there is to test, as `place::nemesis`; where a mode is drawn for each. `program` is
 /// this package's program: processes that are members of a group are started from it.
@@ -30,7 +35,10 @@ fn test(place: Place, nemesis: Nemesis) -> Result<Completion, Failed> {
     let round = round(&mut fastrand::Rng::with_seed(seed), place, nemesis);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let outcome = runtime.block_on(async { round.run(place.start().await?).await });
+    let outcome = runtime.block_on(async {
+        let _permits = JVMS.acquire_many(place.jvms()).await?;
+        round.run(place.start().await?).await
+    });
     let outcome = outcome.map_err(|failure| format!("{round}: {failure}"))?;
     match outcome.broken() == 0 {
         true => Ok(Completion::Completed),

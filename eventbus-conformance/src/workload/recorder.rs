@@ -116,6 +116,11 @@ impl Recorder {
         self.lock().delivered.contains(value)
     }
 
+    /// How many different values were delivered.
+    pub(super) fn different(&self) -> usize {
+        self.lock().delivered.len()
+    }
+
     /// How many deliveries there were.
     #[must_use]
     pub fn deliveries(&self) -> usize {

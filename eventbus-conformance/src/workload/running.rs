@@ -212,8 +212,8 @@ impl Running {
         self.group.work.store(millis, Ordering::Relaxed);
     }
 
-    /// Stops the writers, waits until the group has got all that was acknowledged or
-    /// [`Workload::drain`] is over, and reads all that is stored.
+    /// Stops the writers, waits until the group has got all that was acknowledged or gets nothing
+    /// new for [`Workload::drain`], and reads all that is stored.
     ///
     /// # Errors
     /// When something does not come to its end at all: a writer without a verdict, a close, a
@@ -272,14 +272,22 @@ impl Running {
     /// What has not come by the end is for the checker to find; how the group is doing then.
     async fn drain(&self) -> Option<String> {
         self.work(Duration::ZERO);
-        let deadline = Instant::now() + self.workload.drain;
-        let mut missing = self.group.recorder.undelivered();
-        while !missing.is_empty() && Instant::now() < deadline {
+        let recorder = &self.group.recorder;
+        let mut missing = recorder.undelivered();
+        let (mut different, mut since) = (recorder.different(), Instant::now());
+        loop {
+            while missing.last().is_some_and(|value| recorder.is_delivered(value)) {
+                missing.pop();
+            }
+            if missing.is_empty() {
+                return None;
+            }
+            if recorder.different() > different {
+                (different, since) = (recorder.different(), Instant::now());
+            } else if since.elapsed() > self.workload.drain {
+                break;
+            }
             tokio::time::sleep(POLL).await;
-            missing.retain(|value| !self.group.recorder.is_delivered(value));
-        }
-        if missing.is_empty() {
-            return None;
         }
         Some(format!("the group is not done: {:?}", self.group.bus.health().await))
     }
