@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,8 +33,9 @@ const CHUNK: usize = 256;
 const TOPICS: usize = 1024;
 const SHORTEST_SWEEP: Duration = Duration::from_millis(5);
 const LONGEST_SWEEP: Duration = Duration::from_secs(1);
-/// How long a stopped source waits for what is on its way to it.
+/// How long a source of a bus that closes still waits for what is on its way to it.
 const DRAIN: Duration = Duration::from_millis(500);
+
 #[derive(Serialize)]
 struct PullRequest {
     batch: usize,
@@ -337,9 +339,20 @@ impl Puller {
         let requested = self.feeds.iter().any(|feed| feed.requested > 0);
         let mut late = Words::new();
         if requested && chunks.get_mut().drain().await.is_ok() {
-            let until = tokio::time::Instant::now() + DRAIN;
-            while let Ok(Some(chunk)) = tokio::time::timeout_at(until, chunks.next()).await {
-                late.extend(self.take(chunk));
+            let mut closing = self.connection.closing();
+            let mut given_up = pin!(async {
+                let _ = closing.wait_for(|closing| *closing).await;
+                tokio::time::sleep(DRAIN).await;
+            });
+            loop {
+                tokio::select! {
+                    // It ends when the server has answered, or with the connection.
+                    chunk = chunks.next() => match chunk {
+                        Some(chunk) => late.extend(self.take(chunk)),
+                        None => break,
+                    },
+                    () = &mut given_up => break,
+                }
             }
         }
         if requested {
