@@ -39,6 +39,7 @@ mod desk;
 mod error;
 mod feed;
 mod lanes;
+mod leave;
 mod name;
 mod per_key;
 mod provision;

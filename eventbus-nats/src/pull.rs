@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -33,8 +32,6 @@ const CHUNK: usize = 256;
 const TOPICS: usize = 1024;
 const SHORTEST_SWEEP: Duration = Duration::from_millis(5);
 const LONGEST_SWEEP: Duration = Duration::from_secs(1);
-/// How long a source of a bus that closes still waits for what is on its way to it.
-const DRAIN: Duration = Duration::from_millis(500);
 
 #[derive(Serialize)]
 struct PullRequest {
@@ -54,7 +51,9 @@ pub(crate) struct Puller {
     /// The topics of subjects, and whether they are raw.
     topics: HashMap<String, (Topic, bool)>,
     violations: broadcast::Receiver<Violation>,
-    inbox: String,
+    pub(crate) inbox: String,
+    /// Messages of any kind that came to the inbox on this connection.
+    pub(crate) taken: u64,
     /// When the connection was lost last.
     pub(crate) lost: Option<Instant>,
 }
@@ -71,8 +70,20 @@ impl Puller {
         let violations = connection.violations();
         let inbox = format!("{}.{}", connection.config.inbox_prefix, uuid::Uuid::now_v7().simple());
         let topics = HashMap::new();
-        let lost = None;
-        Self { desk, connection, streams, feeds, first, raw, topics, violations, inbox, lost }
+        let (taken, lost) = (0, None);
+        Self {
+            desk,
+            connection,
+            streams,
+            feeds,
+            first,
+            raw,
+            topics,
+            violations,
+            inbox,
+            taken,
+            lost,
+        }
     }
 
     /// Runs until the source is stopped or fails.
@@ -103,6 +114,7 @@ impl Puller {
             let Ok(messages) = link.client.subscribe(format!("{}.*", self.inbox)).await else {
                 continue;
             };
+            self.taken = 0;
             let mut chunks = messages.ready_chunks(CHUNK);
             if again {
                 let words = self.rescue().await;
@@ -119,7 +131,7 @@ impl Puller {
         self.desk.is_over()
     }
 
-    fn sweep_period(&self) -> Duration {
+    pub(crate) fn sweep_period(&self) -> Duration {
         (self.desk.ack_wait / 8).clamp(SHORTEST_SWEEP, LONGEST_SWEEP)
     }
 
@@ -197,7 +209,8 @@ impl Puller {
     }
 
     /// Takes a chunk of messages in. Gives what is to be said about them.
-    fn take(&mut self, chunk: Vec<Message>) -> Words {
+    pub(crate) fn take(&mut self, chunk: Vec<Message>) -> Words {
+        self.taken += chunk.len() as u64;
         let mut arrivals = Vec::with_capacity(chunk.len());
         let mut words = Words::new();
         let now = Instant::now();
@@ -332,63 +345,9 @@ impl Puller {
             self.desk.fail(violation.into_error());
         }
     }
-
-    /// Gives back what nobody will get here any more, and leaves.
-    async fn wind_up(&mut self, link: &Link, mut chunks: ReadyChunks<Subscriber>) {
-        // No more requests before anything is given back: it would come here again.
-        let requested = self.feeds.iter().any(|feed| feed.requested > 0);
-        let mut late = Words::new();
-        if requested && chunks.get_mut().drain().await.is_ok() {
-            let mut closing = self.connection.closing();
-            let mut given_up = pin!(async {
-                let _ = closing.wait_for(|closing| *closing).await;
-                tokio::time::sleep(DRAIN).await;
-            });
-            loop {
-                tokio::select! {
-                    // It ends when the server has answered, or with the connection.
-                    chunk = chunks.next() => match chunk {
-                        Some(chunk) => late.extend(self.take(chunk)),
-                        None => break,
-                    },
-                    () = &mut given_up => break,
-                }
-            }
-        }
-        if requested {
-            // Asking about a consumer makes the server drop requests that nobody listens to;
-            // it would put the first message that it tries to send there behind the others.
-            for feed in self.feeds.iter().filter(|feed| feed.requested > 0) {
-                let _ = feed.consumer.find(&self.connection).await;
-            }
-        }
-        let words = std::mem::take(&mut self.desk.lock().given_back);
-        let _ = say(&link.client, words).await;
-        let _ = say(&link.client, late).await;
-        if self.feeds.iter().any(|feed| !feed.consumer.grouped) {
-            self.wait_for_settlements().await;
-            for feed in &self.feeds {
-                feed.consumer.delete(&self.connection).await;
-            }
-        }
-    }
-
-    /// What was handed out can be settled for as long as its consumer exists.
-    async fn wait_for_settlements(&self) {
-        let mut closing = self.connection.closing();
-        while self.desk.lock().out > 0 {
-            tokio::select! {
-                _ = closing.wait_for(|closing| *closing) => return,
-                () = self.desk.task.notified() => {}
-                () = tokio::time::sleep(self.sweep_period()) => {
-                    self.desk.sweep();
-                }
-            }
-        }
-    }
 }
 
-async fn say(client: &Client, words: Words) -> Result<(), async_nats::PublishError> {
+pub(crate) async fn say(client: &Client, words: Words) -> Result<(), async_nats::PublishError> {
     for (reply, word) in words {
         client.publish(reply, word).await?;
     }

@@ -6,6 +6,7 @@ mod broken;
 mod foreign;
 mod restart;
 mod security;
+mod slow;
 mod steps;
 mod streams;
 mod tls;
