@@ -32,7 +32,7 @@ pub struct Options {
     /// The backend: memory, nats or kafka.
     #[arg(long, default_value = "memory")]
     backend: String,
-    /// Where the plot goes; by default to `docs/soak-BACKEND.svg`.
+    /// Where the plot goes; by default to `docs/plots/soak-BACKEND.svg`.
     #[arg(long)]
     plot: Option<PathBuf>,
 }
@@ -64,7 +64,7 @@ pub async fn run(options: Options) -> Result<bool> {
     load.finish().await?;
     let plot = options.plot.unwrap_or_else(|| {
         let docs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs");
-        docs.join(format!("soak-{}.svg", options.backend))
+        docs.join(format!("plots/soak-{}.svg", options.backend))
     });
     std::fs::write(&plot, plot::svg(&options.backend, &samples))?;
     let grown = samples.grown();
