@@ -44,9 +44,9 @@ The exit code is then 0, or 130 if --count or --until-idle was not reached.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PipeArgs {
-    /// The bus to read from
+    /// The bus to read from [default: that of --url]
     #[arg(long, value_name = "URL")]
-    from: String,
+    from: Option<String>,
     /// The bus to publish to
     #[arg(long, value_name = "URL")]
     to: String,
@@ -83,7 +83,8 @@ pub(crate) async fn run(
     args: PipeArgs,
     interrupt: &Interrupt,
 ) -> Result<Exit, Failure> {
-    let source = Target::new(&args.from).map_err(|failure| failure.context("--from: "))?;
+    let from = args.from.as_deref().unwrap_or_else(|| global.url());
+    let source = Target::new(from).map_err(|failure| failure.context("--from: "))?;
     let destination = Target::new(&args.to).map_err(|failure| failure.context("--to: "))?;
     args.refuse_nonsense(&source, &destination)?;
     let options = args.options()?;
