@@ -19,12 +19,18 @@ pub fn trials(program: &str) -> Vec<Trial> {
     member::started_from(program);
     let mut trials = Vec::new();
     for place in Place::ALL {
-        for nemesis in place.nemeses().iter().copied() {
+        for nemesis in place.nemeses().iter().copied().filter(|nemesis| is_short(*place, *nemesis))
+        {
             let name = format!("{place}::{nemesis}");
             trials.push(Trial::ignorable_test(name, move || test(*place, nemesis)));
         }
     }
     trials
+}
+
+/// Three JVMs take so long to start that only what needs a cluster is tried with them here.
+fn is_short(place: Place, nemesis: Nemesis) -> bool {
+    place != Place::KafkaCluster || matches!(nemesis, Nemesis::LeaderKill | Nemesis::RollingRestart)
 }
 
 fn test(place: Place, nemesis: Nemesis) -> Result<Completion, Failed> {

@@ -108,9 +108,16 @@ impl Promises {
     /// The order of a key holds where the backend promises that. An acknowledgement that was
     /// confirmed may be followed by a delivery that the broker had sent before, because it took
     /// the lost connection for a lost reader; and a broker that dies may have forgotten it.
+    ///
+    /// A client that sends again by itself (`native_retry`) may store an envelope twice: when one
+    /// is given up, those behind it are sent anew, and their first sending may have been stored
+    /// with only its answer lost.
     #[must_use]
     pub fn across_reconnect(capabilities: &Capabilities) -> Self {
-        let promises = Self::all().without(Kind::SettledRedelivered);
+        let mut promises = Self::all().without(Kind::SettledRedelivered);
+        if capabilities.native_retry {
+            promises = promises.without(Kind::Duplicated);
+        }
         match capabilities.ordered_across_reconnect {
             true => promises,
             false => promises.without(Kind::Inverted),
