@@ -33,7 +33,8 @@ the destination has acknowledged it, so an event that is not there yet is read a
 same command, which goes on where the group stopped.
 
 A key's events are copied one after the other and keep their order; different keys, and events
-without a key, are copied side by side. One key therefore moves at the speed of one round trip
+without a key, are copied side by side. The exception: when the connection to NATS as the source
+is lost, NATS delivers what was on its way again behind newer events. One key therefore moves at the speed of one round trip
 each, many keys at that of the window.
 
 When a broker is away, it is waited for, as long as it takes. Nothing is lost by that; what was
