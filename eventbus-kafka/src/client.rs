@@ -68,9 +68,8 @@ impl Trouble {
 
     /// Some trouble is logged only. What says nothing new is left out.
     fn note_log(&self, facility: &str, message: &str) {
-        let noted = Noted::new(None, message);
-        if facility == "FAIL" && noted.diagnosis.is_some() {
-            self.keep(noted);
+        if facility == "FAIL" && diagnose(message).is_some() {
+            self.keep(Noted::new(None, message));
         }
     }
 

@@ -96,6 +96,11 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
+    /// The call that asks for its messages.
+    pub(crate) fn next_call(&self) -> String {
+        format!("CONSUMER.MSG.NEXT.{}.{}", self.stream, self.config.name)
+    }
+
     pub(crate) fn new(
         stream: String,
         name: String,

@@ -57,9 +57,8 @@ impl Puller {
         if chunks.get_mut().unsubscribe_after(self.taken + missing).await.is_err() {
             return late;
         }
-        let consumer = &feed.consumer;
-        let call = format!("CONSUMER.MSG.NEXT.{}.{}", consumer.stream, consumer.config.name);
-        let (call, reply) = (self.connection.api(&call), format!("{}.{LEAVING}", self.inbox));
+        let call = self.connection.api(&feed.consumer.next_call());
+        let reply = format!("{}.{LEAVING}", self.inbox);
         for _ in 0..missing {
             let no_request = Bytes::from_static(b"{");
             let _ = link.client.publish_with_reply(call.clone(), reply.clone(), no_request).await;

@@ -197,8 +197,7 @@ impl Puller {
             }
         }
         for (index, batch) in requests {
-            let consumer = &self.feeds[index].consumer;
-            let call = format!("CONSUMER.MSG.NEXT.{}.{}", consumer.stream, consumer.config.name);
+            let call = self.feeds[index].consumer.next_call();
             let request =
                 PullRequest { batch, expires: nanos(EXPIRES), idle_heartbeat: nanos(HEARTBEAT) };
             let body = serde_json::to_vec(&request).unwrap_or_default();
@@ -332,11 +331,10 @@ impl Puller {
 
     /// The server forbids something: is it ours?
     fn forbidden(&self, violation: Violation) {
-        let next = self.connection.api("CONSUMER.MSG.NEXT.");
         let ours = |feed: &Feed| {
             let consumer = &feed.consumer;
             let (stream, name) = (&consumer.stream, &consumer.config.name);
-            violation.subject == format!("{next}{stream}.{name}")
+            violation.subject == self.connection.api(&consumer.next_call())
                 || violation.is_ack_of(stream, name)
         };
         let publish = violation.publish && self.feeds.iter().any(ours);

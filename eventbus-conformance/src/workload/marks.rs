@@ -15,8 +15,9 @@ const TRIES: usize = 20;
 /// What one message of a topic is, and where it is stored; `None` when it is no value.
 pub type Message = (Option<(Value, Envelope)>, Position);
 
-/// All that `topic` holds, the marks left out, which it publishes to know where the end is. Marks have the keys of the workload, so that
-/// each partition that holds values gets one.
+/// All that `topic` holds. To know where the end is it publishes marks, which it leaves out of
+/// what it gives: they have the keys of the workload, so that each partition that holds values
+/// gets one.
 ///
 /// # Errors
 /// When no mark can be published, or the marks do not come.

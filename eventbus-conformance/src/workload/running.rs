@@ -282,8 +282,9 @@ impl Running {
             if missing.is_empty() {
                 return None;
             }
-            if recorder.different() > different {
-                (different, since) = (recorder.different(), Instant::now());
+            let now = recorder.different();
+            if now > different {
+                (different, since) = (now, Instant::now());
             } else if since.elapsed() > self.workload.drain {
                 break;
             }
