@@ -5,37 +5,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
-use std::{
-    io::{self, Write},
-    path::Path,
-    sync::{Arc, Mutex},
-};
+use std::{path::Path, sync::Arc};
 
 use eventbus_core::{Envelope, EventBusExt, Registry, SubscribeOptions, Topic};
 use eventbus_nats::NatsBus;
 use test_brokers::{Nats, Nkey, Operator, Tls, User};
 
 const TOPIC: Topic = Topic::from_static("orders.created");
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
-    }
-}
 
 /// Uses a bus, or is refused; gives all that can be shown about it.
 async fn show(url: &str) -> String {
@@ -107,11 +83,10 @@ async fn show_refusals() -> String {
 
 #[tokio::test]
 async fn nothing_shows_a_secret() {
-    let log = Log::default();
-    let writer = log.clone();
+    let log = tempfile::NamedTempFile::new().unwrap();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_writer(move || writer.clone())
+        .with_writer(Arc::new(log.reopen().unwrap()))
         .finish();
     tracing::subscriber::set_global_default(subscriber).unwrap();
     let directory = tempfile::tempdir().unwrap();
@@ -147,7 +122,7 @@ async fn nothing_shows_a_secret() {
     shown += &show_tls(directory.path(), &seed, &mut secrets).await;
     shown += &show_refusals().await;
 
-    shown += &log.text();
+    shown += &String::from_utf8_lossy(&std::fs::read(log.path()).unwrap());
     assert!(shown.contains("write operation"), "nothing was logged at trace level");
     for secret in secrets {
         assert!(!shown.contains(&secret), "{secret} was shown");
