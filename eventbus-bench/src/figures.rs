@@ -52,8 +52,9 @@ impl Figures {
         }
     }
 
+    /// A task that ended just before the load is still counted for a moment: idle has it, no sample does.
     fn peak_tasks(&self) -> usize {
-        self.observed.peak.tasks.saturating_sub(self.own_tasks)
+        self.observed.peak.tasks.saturating_sub(self.own_tasks).max(self.idle.tasks)
     }
 
     fn timeline(&self) -> Timeline {
