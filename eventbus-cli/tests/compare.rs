@@ -2,7 +2,12 @@
 
 mod support;
 
+#[cfg(target_os = "linux")]
+use std::time::{Duration, Instant};
+
 use support::run;
+#[cfg(target_os = "linux")]
+use support::{Running, eventbus};
 
 const SMALL: [&str; 9] =
     ["compare", "--mode", "async", "--size", "64", "--burst", "200", "--sustained-bytes", "0"];
@@ -62,5 +67,72 @@ fn mistakes_are_told_before_anything_is_measured() {
         assert_eq!(ended.code, Some(code), "{ended}");
         assert!(ended.stderr.contains(expected), "expected {expected:?}: {ended}");
         assert!(ended.stdout.is_empty(), "{ended}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_measurement_ends_when_compare_is_killed() {
+    let endless = ["--mode", "async", "--burst", "1000000000", "--sustained-bytes", "0"];
+    let url = ["--size", "64", "--url", "memory://?retention_bytes=1048576"];
+    let running = Running::start(eventbus().arg("compare").args(endless).args(url));
+    let mut child = None;
+    until(|| {
+        child = child.take().or_else(|| Measurement::of(running.child.id()));
+        child.as_ref().is_some_and(Measurement::has_begun)
+    });
+    let child = child.expect("it was waited for");
+    running.signal(rustix::process::Signal::KILL);
+    assert_eq!(running.end().code, None);
+    until(|| child.has_ended());
+}
+
+/// The process of a measurement, killed when the test fails.
+#[cfg(target_os = "linux")]
+struct Measurement(rustix::process::Pid);
+
+#[cfg(target_os = "linux")]
+impl Measurement {
+    fn of(parent: u32) -> Option<Self> {
+        // Any thread of the runtime may have started it.
+        let threads = std::fs::read_dir(format!("/proc/{parent}/task")).ok()?;
+        threads.flatten().find_map(|thread| {
+            let children = std::fs::read_to_string(thread.path().join("children")).ok()?;
+            let id = children.split_whitespace().next()?.parse().ok()?;
+            rustix::process::Pid::from_raw(id).map(Self)
+        })
+    }
+
+    /// Whether the thread runs that watches what a load uses up.
+    fn has_begun(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.0.as_raw_nonzero()));
+        let name = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("comm"));
+        let mut names =
+            threads.into_iter().flatten().flatten().filter_map(|thread| name(thread).ok());
+        names.any(|name| name.trim() == "bench-monitor")
+    }
+
+    /// Whether it has ended, even if nobody has taken note.
+    fn has_ended(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.as_raw_nonzero()));
+        stat.map_or(true, |stat| stat.contains(") Z "))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Measurement {
+    fn drop(&mut self) {
+        if !self.has_ended() {
+            let _ = rustix::process::kill_process(self.0, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn until(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not in time");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
