@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use eventbus_core::{Error, ErrorKind, Topic};
+use eventbus_core::{Error, ErrorKind, Topic, TopicFilter};
 use serde::{Deserialize, Serialize};
 
 use crate::stamp::STAMP_BYTES;
@@ -67,8 +67,14 @@ pub struct Load {
     pub size: usize,
     /// How many keys the messages are spread over; 0 for messages without a key.
     pub keys: u32,
+    /// How many topics the messages are spread over. Each key is of one of them.
+    #[serde(default = "one")]
+    pub topics: u32,
     /// How many tasks publish at the same time.
     pub publishers: u32,
+    /// How many subscriptions each get all messages in mode `consume`.
+    #[serde(default = "one")]
+    pub subscriptions: u32,
     /// How many envelopes a batch has in mode `batch`.
     pub batch_size: usize,
     /// How many unsettled deliveries the consumer may have.
@@ -77,7 +83,7 @@ pub struct Load {
     pub end_to_end: bool,
     /// Whether the order is checked.
     pub verify: bool,
-    /// The topic; without one, a new name for each run.
+    /// The topic, or what several topics begin with; without one, a new name for each run.
     #[serde(skip)]
     pub topic: Option<Topic>,
 }
@@ -91,7 +97,9 @@ impl Load {
             messages,
             size,
             keys: 64,
+            topics: 1,
             publishers: 1,
+            subscriptions: 1,
             batch_size: 500,
             consumer_window: 4096,
             end_to_end: false,
@@ -104,6 +112,20 @@ impl Load {
     #[must_use]
     pub fn keys(mut self, keys: u32) -> Self {
         self.keys = keys;
+        self
+    }
+
+    /// Sets [`topics`](Self::topics).
+    #[must_use]
+    pub fn topics(mut self, topics: u32) -> Self {
+        self.topics = topics;
+        self
+    }
+
+    /// Sets [`subscriptions`](Self::subscriptions).
+    #[must_use]
+    pub fn subscriptions(mut self, subscriptions: u32) -> Self {
+        self.subscriptions = subscriptions;
         self
     }
 
@@ -168,7 +190,48 @@ impl Load {
         self.verify && self.keys > 0 && self.is_stamped()
     }
 
+    /// The topics, if `topic` is the one, or what several begin with.
+    pub(crate) fn all_topics(&self, topic: &Topic) -> Result<Vec<Topic>, Error> {
+        match self.topics {
+            1 => Ok(vec![topic.clone()]),
+            topics => (0..topics).map(|number| format!("{topic}.{number}").parse()).collect(),
+        }
+    }
+
+    /// What selects them.
+    pub(crate) fn filter(&self, topic: &Topic) -> Result<TopicFilter, Error> {
+        match self.topics {
+            1 => Ok(topic.filter()),
+            _ => format!("{topic}.*").parse(),
+        }
+    }
+
+    fn validate_spread(&self) -> Result<(), Error> {
+        const MOST_TOPICS: u32 = 10_000;
+        const MOST_SUBSCRIPTIONS: u32 = 1024;
+        if !(1..=MOST_TOPICS).contains(&self.topics) {
+            return Err(invalid("`topics` must be between 1 and 10000"));
+        }
+        if self.keys > 0 && self.topics > self.keys {
+            return Err(invalid(
+                "there must be at least as many `keys` as `topics`, because each key is of one \
+                 topic; or none",
+            ));
+        }
+        if self.topics > 1 && self.mode == Mode::Batch {
+            return Err(invalid("a batch goes to one topic: leave out `topics`"));
+        }
+        if !(1..=MOST_SUBSCRIPTIONS).contains(&self.subscriptions) {
+            return Err(invalid("`subscriptions` must be between 1 and 1024"));
+        }
+        if self.subscriptions > 1 && self.mode != Mode::Consume {
+            return Err(invalid("only the mode `consume` has several `subscriptions`"));
+        }
+        Ok(())
+    }
+
     pub(crate) fn validate(&self) -> Result<(), Error> {
+        self.validate_spread()?;
         const MOST_PUBLISHERS: u32 = 1024;
         const MOST_LANES: u64 = 1 << 24;
         const MOST_MESSAGES: u64 = 1 << 32;
@@ -192,6 +255,11 @@ impl Load {
         }
         Ok(())
     }
+}
+
+/// What loads that were written down before had.
+const fn one() -> u32 {
+    1
 }
 
 fn invalid(message: &'static str) -> Error {

@@ -27,7 +27,7 @@ pub(crate) type Sample = (Instant, PendingReceipt);
 /// One task that publishes.
 pub(crate) struct Publisher {
     pub(crate) bus: Arc<dyn EventBus>,
-    pub(crate) topic: Topic,
+    pub(crate) topics: Arc<[Topic]>,
     pub(crate) messages: Messages,
     pub(crate) progress: Progress,
     pub(crate) accept: Latencies,
@@ -35,7 +35,7 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes everything. Verdicts of mode `async` may be outstanding afterwards.
+    /// Publishes everything. Verdicts may be outstanding afterwards.
     ///
     /// # Errors
     /// The first refusal that the rest would meet as well.
@@ -47,7 +47,8 @@ impl Publisher {
         match (load.mode, samples) {
             (Mode::Async, Some(samples)) => self.asynchronously(&samples).await?,
             (Mode::Sync, _) => self.synchronously().await?,
-            _ => self.in_batches(load.batch_size).await?,
+            (Mode::Batch, _) => self.in_batches(load.batch_size).await?,
+            _ => self.unwatched().await?,
         }
         Ok(self)
     }
@@ -55,15 +56,16 @@ impl Publisher {
     async fn asynchronously(&mut self, samples: &mpsc::Sender<Sample>) -> Result<(), Error> {
         let ack_every = (self.messages.total() / ACK_SAMPLES).max(ACK_EVERY);
         let mut published = 0_u64;
-        for envelope in self.messages.by_ref() {
+        for (topic, envelope) in self.messages.by_ref() {
+            let topic = &self.topics[topic];
             published += 1;
             let started = Instant::now();
             if published.is_multiple_of(ack_every) {
-                match self.bus.publish_with_receipt(&self.topic, envelope).await {
+                match self.bus.publish_with_receipt(topic, envelope).await {
                     Ok(receipt) => sample(&mut self.ack, samples, started, receipt).await,
                     Err(error) => give_up(error.into())?,
                 }
-            } else if let Err(error) = self.bus.publish(&self.topic, envelope).await {
+            } else if let Err(error) = self.bus.publish(topic, envelope).await {
                 give_up(error.into())?;
             }
             if published.is_multiple_of(ACCEPT_EVERY) {
@@ -76,9 +78,9 @@ impl Publisher {
     }
 
     async fn synchronously(&mut self) -> Result<(), Error> {
-        for envelope in self.messages.by_ref() {
+        for (topic, envelope) in self.messages.by_ref() {
             let started = Instant::now();
-            match self.bus.publish_with_receipt(&self.topic, envelope).await {
+            match self.bus.publish_with_receipt(&self.topics[topic], envelope).await {
                 Ok(receipt) => {
                     if receipt.await.is_ok() {
                         self.ack.record_now(started.elapsed());
@@ -91,15 +93,26 @@ impl Publisher {
         Ok(())
     }
 
+    /// What is to be consumed later.
+    async fn unwatched(&mut self) -> Result<(), Error> {
+        for (topic, envelope) in self.messages.by_ref() {
+            if let Err(error) = self.bus.publish(&self.topics[topic], envelope).await {
+                give_up(error.into())?;
+            }
+        }
+        Ok(())
+    }
+
     async fn in_batches(&mut self, size: usize) -> Result<(), Error> {
         loop {
-            let batch: Vec<Envelope> = self.messages.by_ref().take(size).collect();
+            let batch = self.messages.by_ref().take(size);
+            let batch: Vec<Envelope> = batch.map(|(_, envelope)| envelope).collect();
             if batch.is_empty() {
                 return Ok(());
             }
             let count = batch.len();
             let started = Instant::now();
-            match self.bus.publish_batch(&self.topic, batch).await {
+            match self.bus.publish_batch(&self.topics[0], batch).await {
                 Ok(_) => self.ack.record_now(started.elapsed()),
                 Err(error) if error.receipts().is_empty() => {
                     if let Some(first) = error.into_failures().into_iter().next() {

@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use eventbus_core::{Error, ErrorKind, EventBus, Start, Stats, SubscribeOptions, Topic};
+use eventbus_core::{
+    Envelope, Error, ErrorKind, EventBus, EventBusExt, Start, Stats, SubscribeOptions, Topic,
+    TopicFilter,
+};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::{
     sync::{mpsc, watch},
     task::{JoinError, JoinHandle, JoinSet},
@@ -55,19 +59,17 @@ pub async fn run(
     let before = Usage::now().tasks;
     let bus = connect.await?;
     let (run, topic) = name(load)?;
-    let run = Run {
+    let mut run = Run {
         stats_before: bus.stats(),
         bus,
-        topic,
+        topics: load.all_topics(&topic)?.into(),
+        filter: load.filter(&topic)?,
         load: Arc::new(load.clone()),
         origin: Origin { run, started: Instant::now() },
         before,
         progress: Arc::new(progress),
     };
-    let figures = match load.mode {
-        Mode::Consume => run.consume().await,
-        _ => run.publish().await,
-    };
+    let figures = run.measure().await;
     let closed = run.bus.close().await;
     drop(run);
     let leaked_tasks = left_over(before).await;
@@ -100,7 +102,9 @@ async fn left_over(before: usize) -> usize {
 
 struct Run {
     bus: Arc<dyn EventBus>,
-    topic: Topic,
+    topics: Arc<[Topic]>,
+    /// What selects them.
+    filter: TopicFilter,
     load: Arc<Load>,
     origin: Origin,
     /// What the bus had done before.
@@ -111,8 +115,31 @@ struct Run {
 }
 
 impl Run {
+    async fn measure(&mut self) -> Result<Figures, Error> {
+        self.open_topics().await?;
+        self.stats_before = self.bus.stats();
+        match self.load.mode {
+            Mode::Consume => self.consume().await,
+            _ => self.publish().await,
+        }
+    }
+
+    /// Where there are several topics, to find each of them is not part of what is measured.
+    async fn open_topics(&self) -> Result<(), Error> {
+        const AT_ONCE: usize = 32;
+        let several = self.topics.len() > 1;
+        let open = |topic: Topic| async move {
+            self.bus.ensure_topic(&topic).await?;
+            if several {
+                self.bus.publish_sync(&topic, Envelope::new("bench.warm-up", "")).await?;
+            }
+            Ok(())
+        };
+        let topics: Vec<Topic> = self.topics.to_vec();
+        stream::iter(topics).map(open).buffer_unordered(AT_ONCE).try_collect().await
+    }
+
     async fn publish(&self) -> Result<Figures, Error> {
-        self.bus.ensure_topic(&self.topic).await?;
         let (goal, expected) = watch::channel(None);
         let reader = if self.load.end_to_end {
             let options = SubscribeOptions::new().start(Start::Latest);
@@ -165,39 +192,53 @@ impl Run {
     }
 
     async fn consume(&self) -> Result<Figures, Error> {
-        self.bus.ensure_topic(&self.topic).await?;
         let (go, gate) = watch::channel(true);
         join(&mut self.publishers(&quiet(), &gate, None)).await?;
         self.flush().await?;
         let (stored, _) = self.verdicts();
 
         let _ = go.send(false);
-        let options = SubscribeOptions::group("bench").start(Start::Earliest);
-        let reader = self.reader(options, self.progress.clone()).await?;
         let (_goal, expected) = watch::channel(Some(stored));
-        let mut gate = gate;
-        let reading = Task::spawn(async move {
-            let _ = gate.wait_for(|open| *open).await;
-            reader.read(expected).await
-        });
-        let idle = self.usage(1);
+        let mut reading = Vec::new();
+        for number in 0..self.load.subscriptions {
+            // Each in a group of its own, which gets everything.
+            let group = format!("bench-{number}");
+            let options = SubscribeOptions::group(group).start(Start::Earliest);
+            let progress = if number == 0 { self.progress.clone() } else { quiet() };
+            let reader = self.reader(options, progress).await?;
+            let (mut gate, expected) = (gate.clone(), expected.clone());
+            reading.push(Task::spawn(async move {
+                let _ = gate.wait_for(|open| *open).await;
+                reader.read(expected).await
+            }));
+        }
+        let own = reading.len();
+        let idle = self.usage(own);
         let monitor = Monitor::start().map_err(no_thread)?;
         let started = Instant::now();
         let _ = go.send(true);
-        let reader = reading.join().await??;
+        let (mut acked, mut last, mut violations) = (0, started, 0);
+        let mut settle = Latencies::new();
+        for reader in reading {
+            let reader = reader.join().await??;
+            acked += reader.settled;
+            last = last.max(reader.last);
+            violations += reader.seen.violations();
+            settle.add(&reader.settle);
+        }
         let observed = monitor.finish();
         Ok(Figures {
-            acked: reader.settled,
-            failed: self.load.messages - reader.settled,
-            elapsed: reader.last.saturating_duration_since(started),
+            acked,
+            failed: self.load.messages * u64::from(self.load.subscriptions) - acked,
+            elapsed: last.saturating_duration_since(started),
             accept: Latencies::new(),
-            ack: reader.settle,
+            ack: settle,
             e2e: Latencies::new(),
             started,
             idle,
             observed,
-            own_tasks: self.before + 1,
-            order_violations: self.load.checks_order().then(|| reader.seen.violations()),
+            own_tasks: self.before + own,
+            order_violations: self.load.checks_order().then_some(violations),
         })
     }
 
@@ -212,7 +253,7 @@ impl Run {
         for number in 0..self.load.publishers {
             let publisher = Publisher {
                 bus: self.bus.clone(),
-                topic: self.topic.clone(),
+                topics: self.topics.clone(),
                 messages: Messages::new(&self.load, self.origin, number),
                 progress: progress.clone(),
                 accept: Latencies::new(),
@@ -229,7 +270,7 @@ impl Run {
 
     async fn reader(&self, options: SubscribeOptions, progress: Progress) -> Result<Reader, Error> {
         let options = options.max_in_flight(self.load.consumer_window);
-        let subscription = self.bus.subscribe(&self.topic.filter(), options).await?;
+        let subscription = self.bus.subscribe(&self.filter, options).await?;
         let seen = Seen::nothing(&self.load);
         Ok(Reader::new(subscription, self.origin, progress, seen))
     }

@@ -60,6 +60,7 @@ pub(crate) struct Messages {
     publisher: u64,
     publishers: u64,
     keys: Vec<String>,
+    topics: u64,
     template: Vec<u8>,
     /// How many of its own messages it has made, and will make.
     made: u64,
@@ -74,6 +75,7 @@ impl Messages {
             publisher,
             publishers,
             keys: (0..load.keys).map(|key| format!("key-{key}")).collect(),
+            topics: u64::from(load.topics),
             template: filler(load.size),
             made: 0,
             total: share(load.messages, publishers, publisher),
@@ -86,9 +88,10 @@ impl Messages {
 }
 
 impl Iterator for Messages {
-    type Item = Envelope;
+    /// An envelope, and which of the topics it is for.
+    type Item = (usize, Envelope);
 
-    fn next(&mut self) -> Option<Envelope> {
+    fn next(&mut self) -> Option<Self::Item> {
         if self.made == self.total {
             return None;
         }
@@ -102,16 +105,19 @@ impl Iterator for Messages {
             lane: self.publisher * (self.keys.len() as u64).max(1) + key,
             nanos: self.origin.nanos(),
         };
+        // All of a key go to the same topic, since order is promised in a topic.
+        let topic = if self.keys.is_empty() { self.made } else { key } % self.topics;
         self.made += 1;
         let mut payload = self.template.clone();
         if payload.len() >= STAMP_BYTES {
             stamp.write(&mut payload);
         }
         let envelope = Envelope::new("bench.message", Bytes::from(payload));
-        Some(match self.keys.get(key as usize) {
+        let envelope = match self.keys.get(key as usize) {
             Some(key) => envelope.key(key),
             None => envelope,
-        })
+        };
+        Some((topic as usize, envelope))
     }
 }
 
@@ -119,7 +125,9 @@ impl Iterator for Messages {
 #[cfg(any(feature = "nats", feature = "kafka"))]
 pub(crate) fn encoded(load: &Load) -> Bytes {
     let origin = Origin { run: 0, started: Instant::now() };
-    Messages::new(load, origin, 0).next().map_or_else(Bytes::new, |envelope| envelope.to_bytes())
+    Messages::new(load, origin, 0)
+        .next()
+        .map_or_else(Bytes::new, |(_, envelope)| envelope.to_bytes())
 }
 
 /// How many of `messages` the publisher number `publisher` makes.
@@ -162,7 +170,7 @@ mod tests {
         let origin = Origin { run: 7, started: Instant::now() };
         (0..load.publishers)
             .flat_map(|publisher| Messages::new(load, origin, publisher))
-            .map(|envelope| Stamp::read(envelope.payload()).unwrap())
+            .map(|(_, envelope)| Stamp::read(envelope.payload()).unwrap())
             .collect()
     }
 
@@ -191,11 +199,26 @@ mod tests {
     }
 
     #[test]
+    fn all_topics_are_used_and_each_key_is_of_one() {
+        for (keys, topics) in [(12, 5), (5, 5), (0, 5), (3, 1)] {
+            let load = Load::new(Mode::Async, 100, 64).keys(keys).topics(topics);
+            let origin = Origin { run: 7, started: Instant::now() };
+            let mut of_topic = vec![std::collections::HashSet::new(); topics as usize];
+            for (topic, envelope) in Messages::new(&load, origin, 0) {
+                of_topic[topic].insert(envelope.aggregate_id().map(str::to_owned));
+            }
+            assert!(of_topic.iter().all(|keys| !keys.is_empty()), "{keys} {topics}");
+            let pairs: usize = of_topic.iter().map(std::collections::HashSet::len).sum();
+            assert_eq!(pairs, if keys > 0 { keys } else { topics } as usize, "{keys} {topics}");
+        }
+    }
+
+    #[test]
     fn payloads_have_their_size() {
         for size in [0, 1, 31, 32, 33, 256] {
             let load = Load::new(Mode::Async, 1, size);
             let origin = Origin { run: 7, started: Instant::now() };
-            let envelope = Messages::new(&load, origin, 0).next().unwrap();
+            let (_, envelope) = Messages::new(&load, origin, 0).next().unwrap();
             assert_eq!(envelope.payload().len(), size);
             assert_eq!(
                 Stamp::read(envelope.payload()).is_some_and(|s| s.run == 7),

@@ -58,6 +58,33 @@ async fn one_thread_and_a_tiny_window_are_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn messages_are_spread_over_topics() {
+    for mode in [Mode::Async, Mode::Sync, Mode::Consume] {
+        for keys in [10, 0] {
+            let bus = connect("memory://").await.unwrap();
+            let (topic, lent) = (Topic::from_static("bench.spread"), bus.clone());
+            let load = load(mode).keys(keys).topics(7).topic(topic);
+            let report = run("memory", &load, async { Ok(lent) }, |_| {}).await.unwrap();
+            assert_eq!((report.acked, report.failed), (2000, 0), "{report}");
+            assert_eq!(report.order_violations, (keys > 0).then_some(0), "{report}");
+            let probe = Probe::of(&*bus).expect("a memory bus");
+            for number in 0..7 {
+                let topic = format!("bench.spread.{number}").parse().unwrap();
+                assert!(probe.published(&topic).len() > 2000 / 10, "{mode} {number}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_subscription_gets_everything() {
+    let load = load(Mode::Consume).subscriptions(3);
+    let report = measure(&load, "memory://").await.unwrap();
+    assert_eq!((report.acked, report.failed), (6000, 0), "{report}");
+    assert_eq!((report.order_violations, report.leaked_tasks), (Some(0), 0), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn failures_are_counted() {
     for mode in [Mode::Async, Mode::Batch, Mode::Sync] {
         let failing = async {
@@ -123,6 +150,11 @@ async fn loads_that_make_no_sense_are_refused() {
         (load.clone().publishers(0), "publishers"),
         (load.clone().batch_size(0), "batch_size"),
         (load.clone().keys(u32::MAX), "keys"),
+        (load.clone().topics(0), "topics"),
+        (load.clone().topics(65), "`keys` as `topics`"),
+        (Load::new(Mode::Batch, 10, 100).topics(2), "one topic"),
+        (Load::new(Mode::Consume, 10, 100).subscriptions(0), "subscriptions"),
+        (load.clone().subscriptions(2), "only the mode `consume`"),
         (Load::new(Mode::Consume, 10, 31), "32 bytes"),
         (Load::new(Mode::Sync, 10, 31).end_to_end(true), "32 bytes"),
     ] {

@@ -23,6 +23,7 @@ Examples:
   eventbus bench --mode sync --messages 10000          one by one: the latency of a receipt
   eventbus bench --mode consume --json                 one row of figures for a program
   eventbus bench --messages 1000000 --publishers 4 --end-to-end
+  eventbus bench --keys 1000 --topics 1000             the same spread over many topics
 
 Acknowledged messages count, from the first publish to the last verdict. Order is checked
 by reading the topic back after the clock has stopped (--no-verify leaves that out). The
@@ -44,6 +45,12 @@ pub(crate) struct BenchArgs {
     /// How many keys the messages are spread over; 0 for none, then order is not checked
     #[arg(long, value_name = "N", default_value_t = 64)]
     keys: u32,
+    /// How many topics the messages are spread over, each key in one of them
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    topics: u32,
+    /// How many subscriptions each get all messages in mode consume
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    subscriptions: u32,
     /// How many envelopes may be in flight, or unsettled deliveries in mode consume
     /// [default: that of the bus]
     #[arg(long, value_name = "N")]
@@ -60,7 +67,7 @@ pub(crate) struct BenchArgs {
     /// Do not check the order
     #[arg(long)]
     no_verify: bool,
-    /// The topic to use [default: a new one]
+    /// The topic to use, or what several begin with [default: a new one]
     #[arg(long)]
     topic: Option<Topic>,
 }
@@ -87,6 +94,8 @@ impl BenchArgs {
         };
         let mut load = Load::new(mode, self.messages, self.size)
             .keys(self.keys)
+            .topics(self.topics)
+            .subscriptions(self.subscriptions)
             .publishers(self.publishers)
             .batch_size(self.batch_size)
             .end_to_end(self.end_to_end)

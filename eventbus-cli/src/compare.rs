@@ -6,7 +6,7 @@ mod output;
 use std::{
     io::Write,
     ops::ControlFlow,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -36,6 +36,7 @@ Examples:
   eventbus compare --url ring=nats://a --url strict=nats://a?strict_order=true
   eventbus compare --mode async --size 256 --rounds 9 --json
   eventbus compare --experiment window --url nats://localhost
+  eventbus compare --experiment publishers,payload,keys,window --report out
   eventbus compare --from out/comparison.json          show that one again
 
 Each measurement runs in a process of its own and has a topic of its own, which is removed
@@ -74,14 +75,16 @@ pub(crate) struct CompareArgs {
     /// Begin nothing after this time, such as `10m`
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     within: Option<Duration>,
-    /// Vary one thing instead: ack-strategies, publishers, payload, keys or window
-    #[arg(long, value_name = "WHAT", conflicts_with_all = ["modes", "sizes", "bursts", "quick"])]
-    experiment: Option<Experiment>,
+    /// Vary one thing instead: ack-strategies, publishers, payload, keys, window, topics,
+    /// topics-consumed or subscriptions; several are made one after the other, each with a
+    /// report in a directory of its own
+    #[arg(long = "experiment", value_name = "WHAT", value_delimiter = ',', conflicts_with_all = ["modes", "sizes", "bursts", "quick"])]
+    experiments: Vec<Experiment>,
     /// Leave out the raw clients and the brokers' own tools
     #[arg(long)]
     only_buses: bool,
     /// Show an earlier comparison.json instead of measuring
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["modes", "sizes", "bursts", "quick", "experiment", "url"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["modes", "sizes", "bursts", "quick", "experiments", "url"])]
     from: Option<PathBuf>,
     /// Write report.html, comparison.json and the plots to this directory
     #[arg(long, value_name = "DIR")]
@@ -96,15 +99,33 @@ pub(crate) async fn run(
     args: &CompareArgs,
     interrupt: &Interrupt,
 ) -> Result<Exit, Failure> {
-    if let Some(directory) = &args.report {
-        output::check_directory(directory)?;
+    for directory in args.reports() {
+        output::check_directory(&directory)?;
     }
-    let comparison = match &args.from {
-        Some(path) => output::read(path)?,
-        None => compare(global, args, interrupt).await?,
-    };
-    show(global, args, &comparison)?;
-    Ok(match comparison.is_clean() {
+    let mut clean = true;
+    if let Some(path) = &args.from {
+        let comparison = output::read(path)?;
+        show(global, args.report.as_deref(), &comparison)?;
+        clean = comparison.is_clean();
+    } else {
+        let targets = args.targets()?;
+        reach(&targets).await?;
+        // Mistakes are told before anything is measured.
+        let plans: Vec<_> = args
+            .chosen()
+            .map(|experiment| args.plan(experiment, &targets))
+            .collect::<Result<_, _>>()?;
+        let mut reports = args.reports();
+        for (experiment, plan) in args.chosen().zip(plans) {
+            if interrupt.is_requested() {
+                break;
+            }
+            let comparison = compare(global, args, (experiment, plan), interrupt).await?;
+            show(global, reports.next().as_deref(), &comparison)?;
+            clean &= comparison.is_clean();
+        }
+    }
+    Ok(match clean {
         _ if interrupt.is_requested() => Exit::Interrupted,
         true => Exit::Done,
         false => Exit::Failed,
@@ -114,23 +135,18 @@ pub(crate) async fn run(
 async fn compare(
     global: &Global,
     args: &CompareArgs,
+    (experiment, mut plan): (Option<Experiment>, Plan),
     interrupt: &Interrupt,
 ) -> Result<Comparison, Failure> {
     let started = Instant::now();
-    let targets = args.targets()?;
-    reach(&targets).await?;
-    let mut plan = args.plan(&targets)?;
-    if plan.is_empty() {
-        return Err(Failure::usage("nothing is left to measure"));
-    }
     let bar = progress::steps(plan.len() as u64, global.json);
-    let mut comparison = Comparison::new(args.title(), Machine::this(), plan.rounds);
+    let mut comparison = Comparison::new(title(experiment), Machine::this(), plan.rounds);
     comparison.command = output::command();
-    comparison.experiment = args.experiment;
+    comparison.experiment = experiment;
     comparison.parties = parties(&plan).await;
     tune(&mut plan, args.quick, interrupt).await?;
     comparison.warnings = warnings(&plan);
-    let notes = args.experiment.map_or(&[][..], Experiment::notes);
+    let notes = experiment.map_or(&[][..], Experiment::notes);
     comparison.warnings.extend(notes.iter().map(|note| (*note).to_owned()));
 
     let limit = args.within.or(args.quick.then_some(QUICK));
@@ -150,7 +166,7 @@ async fn compare(
     Ok(comparison)
 }
 
-fn show(global: &Global, args: &CompareArgs, comparison: &Comparison) -> Result<(), Failure> {
+fn show(global: &Global, report: Option<&Path>, comparison: &Comparison) -> Result<(), Failure> {
     let mut out = out();
     if global.json {
         let line = serde_json::to_string(comparison)
@@ -159,7 +175,7 @@ fn show(global: &Global, args: &CompareArgs, comparison: &Comparison) -> Result<
     } else {
         output::table(&mut out, comparison)?;
     }
-    if let Some(directory) = &args.report {
+    if let Some(directory) = report {
         let report = output::write_report(directory, comparison)?;
         if !global.json {
             writeln!(out, "\nreport: {}", report.display())?;
@@ -193,10 +209,26 @@ async fn tune(plan: &mut Plan, quick: bool, interrupt: &Interrupt) -> Result<(),
 }
 
 impl CompareArgs {
-    fn plan(&self, targets: &[Target]) -> Result<Plan, Failure> {
+    /// The experiments, or once none.
+    fn chosen(&self) -> impl Iterator<Item = Option<Experiment>> {
+        let none = self.experiments.is_empty().then_some(None);
+        self.experiments.iter().copied().map(Some).chain(none)
+    }
+
+    /// Where the reports go: several have a directory each.
+    fn reports(&self) -> impl Iterator<Item = PathBuf> {
+        let several = self.experiments.len() > 1;
+        let of = move |experiment: Option<Experiment>| match experiment {
+            Some(experiment) if several => Some(self.report.as_ref()?.join(experiment.as_str())),
+            _ => self.report.clone(),
+        };
+        self.chosen().filter_map(of)
+    }
+
+    fn plan(&self, experiment: Option<Experiment>, targets: &[Target]) -> Result<Plan, Failure> {
         const SWEPT: u64 = 100_000;
         let rounds = self.rounds.unwrap_or(if self.quick { 3 } else { 5 }).max(1);
-        if let Some(experiment) = self.experiment {
+        if let Some(experiment) = experiment {
             return Ok(experiment.plan(targets, SWEPT, rounds)?);
         }
         let targets = targets.to_vec();
@@ -216,7 +248,11 @@ impl CompareArgs {
         }
         selection.clients = !self.only_buses;
         selection.tools = !self.only_buses;
-        Ok(Plan::of(&selection, rounds)?)
+        let plan = Plan::of(&selection, rounds)?;
+        match plan.is_empty() {
+            true => Err(Failure::usage("nothing is left to measure")),
+            false => Ok(plan),
+        }
     }
 
     /// `memory://`, and what the command line or else the environment names.
@@ -237,13 +273,13 @@ impl CompareArgs {
         }
         Ok(targets)
     }
+}
 
-    fn title(&self) -> String {
-        match self.experiment {
-            Some(Experiment::AckStrategies) => "How acknowledgements are waited for".to_owned(),
-            Some(experiment) => format!("Throughput by {}", experiment.axis()),
-            None => "Backends side by side".to_owned(),
-        }
+fn title(experiment: Option<Experiment>) -> String {
+    match experiment {
+        Some(Experiment::AckStrategies) => "How acknowledgements are waited for".to_owned(),
+        Some(experiment) => format!("Throughput by {}", experiment.axis()),
+        None => "Backends side by side".to_owned(),
     }
 }
 

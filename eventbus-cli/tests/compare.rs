@@ -52,11 +52,30 @@ fn an_earlier_comparison_is_shown_again() {
 }
 
 #[test]
+fn several_experiments_have_a_report_each() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = directory.path().to_str().expect("UTF-8");
+    let wanted = ["--experiment", "topics,subscriptions", "--rounds", "1", "--report", place];
+    let ended = run(&[&["compare"], &wanted[..]].concat());
+    assert_eq!(ended.code, Some(0), "{ended}");
+    for (name, cells) in
+        [("topics", "async · 256 bytes · 1000"), ("subscriptions", "consume · 256 bytes · 16")]
+    {
+        assert!(ended.stdout.contains(cells), "expected {cells:?}: {ended}");
+        for file in ["report.html", "comparison.json", &format!("{name}-throughput.svg")] {
+            let file = directory.path().join(name).join(file);
+            assert!(file.is_file(), "{} is missing", file.display());
+        }
+    }
+}
+
+#[test]
 fn mistakes_are_told_before_anything_is_measured() {
     for (arguments, code, expected) in [
         (&["--url", "carrier://pigeon"][..], 2, "no backend is known"),
         (&["--experiment", "magic"], 2, "ack-strategies"),
         (&["--experiment", "ack-strategies"], 2, "made on NATS"),
+        (&["--experiment", "keys,ack-strategies"], 2, "made on NATS"),
         (&["--mode", "fast"], 2, "async, batch, sync, consume"),
         (&["--sustained-bytes", "0", "--burst", "0", "--mode", "sync"], 2, "nothing is left"),
         (&["--from", "/nowhere/comparison.json"], 2, "cannot be read"),

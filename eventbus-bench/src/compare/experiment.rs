@@ -23,12 +23,26 @@ pub enum Experiment {
     Keys,
     /// How many may be in flight.
     Window,
+    /// To how many topics is published.
+    Topics,
+    /// From how many topics one subscription reads.
+    TopicsConsumed,
+    /// How many subscriptions each get all messages.
+    Subscriptions,
 }
 
 impl Experiment {
     /// All experiments.
-    pub const ALL: [Self; 5] =
-        [Self::AckStrategies, Self::Publishers, Self::Payload, Self::Keys, Self::Window];
+    pub const ALL: [Self; 8] = [
+        Self::AckStrategies,
+        Self::Publishers,
+        Self::Payload,
+        Self::Keys,
+        Self::Window,
+        Self::Topics,
+        Self::TopicsConsumed,
+        Self::Subscriptions,
+    ];
 
     /// The name, as written on a command line.
     #[must_use]
@@ -39,6 +53,9 @@ impl Experiment {
             Self::Payload => "payload",
             Self::Keys => "keys",
             Self::Window => "window",
+            Self::Topics => "topics",
+            Self::TopicsConsumed => "topics-consumed",
+            Self::Subscriptions => "subscriptions",
         }
     }
 
@@ -51,6 +68,9 @@ impl Experiment {
             Self::Payload => "bytes of payload",
             Self::Keys => "keys",
             Self::Window => "envelopes in flight at most",
+            Self::Topics => "topics that are published to",
+            Self::TopicsConsumed => "topics that one subscription reads",
+            Self::Subscriptions => "subscriptions, each of which gets everything",
         }
     }
 
@@ -63,6 +83,8 @@ impl Experiment {
             Self::Payload => &[64, 256, 1_024, 4_096, 16_384, 65_536, 262_144],
             Self::Keys => &[1, 10, 100, 1_000, 10_000, 100_000],
             Self::Window => &[16, 64, 256, 1_024, 4_096, 16_384, 65_536],
+            Self::Topics | Self::TopicsConsumed => &[1, 10, 100, 1_000],
+            Self::Subscriptions => &[1, 4, 16],
         }
     }
 
@@ -114,6 +136,8 @@ impl Experiment {
         const SIZE: usize = 256;
         let count = usize::try_from(value).unwrap_or(usize::MAX);
         let number = u32::try_from(value).unwrap_or(u32::MAX);
+        // Enough for each of the topics to have its own.
+        const KEYS: u32 = 1_000;
         let load = Load::new(Mode::Async, messages, SIZE);
         let load = match self {
             Self::AckStrategies => Load::new(Mode::Async, value, SIZE),
@@ -125,6 +149,14 @@ impl Experiment {
             }
             Self::Keys => load.keys(number),
             Self::Window => load,
+            Self::Topics => load.keys(KEYS).topics(number),
+            Self::TopicsConsumed => {
+                Load::new(Mode::Consume, messages, SIZE).keys(KEYS).topics(number)
+            }
+            // As many deliveries, whatever their number.
+            Self::Subscriptions => {
+                Load::new(Mode::Consume, messages / value.max(1), SIZE).subscriptions(number)
+            }
         };
         let mut job = Job::new(&target.url, Measured::Bus, load)?;
         job.name.clone_from(&target.name);
@@ -162,8 +194,8 @@ impl FromStr for Experiment {
 
     fn from_str(name: &str) -> Result<Self, Error> {
         Self::ALL.into_iter().find(|known| known.as_str() == name).ok_or_else(|| {
-            let message =
-                "an experiment is one of ack-strategies, publishers, payload, keys, window";
+            let message = "an experiment is one of ack-strategies, publishers, payload, keys, \
+                           window, topics, topics-consumed, subscriptions";
             Error::new(ErrorKind::InvalidConfig, message).with_context("experiment", name)
         })
     }

@@ -16,6 +16,8 @@ pub(crate) struct Place {
     /// The bus, with what the place needs.
     pub(crate) url: String,
     pub(crate) topic: Topic,
+    /// All topics of the load; those that `topic` is the beginning of, if there are several.
+    pub(crate) topics: Vec<Topic>,
     /// `host:port`s, with credentials if there are any.
     pub(crate) servers: String,
     /// The name that makes it unique.
@@ -27,9 +29,11 @@ impl Place {
     pub(crate) async fn make(job: &Job, registry: &Registry) -> Result<Self, Error> {
         let name = unique();
         let parsed: BusUrl = job.url.parse()?;
+        let topic: Topic = format!("bench.{name}").parse()?;
         let mut place = Self {
             url: job.url.clone(),
-            topic: format!("bench.{name}").parse()?,
+            topics: job.load.all_topics(&topic)?,
+            topic,
             servers: parsed.authority().to_owned(),
             name,
             backend: job.backend.clone(),
@@ -86,7 +90,7 @@ impl Place {
             #[cfg(feature = "nats")]
             "nats" => crate::raw::nats::delete_stream(&self).await,
             #[cfg(feature = "kafka")]
-            "kafka" => crate::raw::kafka::delete_topic(&self).await,
+            "kafka" => crate::raw::kafka::delete_topics(&self).await,
             _ => Ok(()),
         }
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eventbus_core::{Error, ErrorKind};
+use eventbus_core::{Error, ErrorKind, Topic};
 use rdkafka::{
     ClientConfig, ClientContext,
     admin::{AdminClient, AdminOptions},
@@ -57,18 +57,18 @@ pub(crate) fn library_version() -> String {
 }
 
 /// Removes the topic of a place.
-pub(crate) async fn delete_topic(place: &Place) -> Result<(), Error> {
+pub(crate) async fn delete_topics(place: &Place) -> Result<(), Error> {
     let admin: AdminClient<DefaultClientContext> =
-        client(place).create().map_err(failed("delete the topic"))?;
-    let topic = place.topic.as_str();
-    let deleted = admin.delete_topics(&[topic], &AdminOptions::new()).await;
+        client(place).create().map_err(failed("delete the topics"))?;
+    let topics: Vec<&str> = place.topics.iter().map(Topic::as_str).collect();
+    let deleted = admin.delete_topics(&topics, &AdminOptions::new()).await;
     blocking(move || {
         // Dropping it waits for its threads.
         drop(admin);
         Ok(())
     })
     .await?;
-    deleted.map(|_| ()).map_err(failed("delete the topic"))
+    deleted.map(|_| ()).map_err(failed("delete the topics"))
 }
 
 fn client(place: &Place) -> ClientConfig {
