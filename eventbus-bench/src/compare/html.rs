@@ -22,7 +22,7 @@ figure.wide{max-width:36rem}figure{margin:0;break-inside:avoid}figure svg{width:
 details{margin:1rem 0}summary{cursor:pointer;font-weight:600}\
 code{font-size:.85em;background:#8882;padding:.1em .3em;border-radius:.25em;overflow-wrap:anywhere}\
 @media(max-width:40rem){td.words{white-space:nowrap}}@media(prefers-color-scheme:dark){body{color:#e6e8eb;background:#14171a}td.bad{color:#f07a4a}th:first-child,td:first-child{background:#14171a}}\
-@media print{body{color:#000;background:#fff;max-width:none;padding:0;font-size:11pt}.scroll{overflow:visible}table{font-size:6.5pt}th,td{padding:.15rem .25rem}h2{break-after:avoid}tr{break-inside:avoid}.plots{grid-template-columns:1fr 1fr}}";
+@media print{body{color:#000;background:#fff;max-width:none;padding:0;font-size:11pt}.scroll{overflow:visible}table{font-size:6.5pt}th,td{padding:.15rem .25rem}th:first-child,td:first-child{position:static;background:none}h2{break-after:avoid}tr{break-inside:avoid}.plots{grid-template-columns:1fr 1fr}}";
 
 impl Comparison {
     /// A report for a browser and for print: one file, with all plots in it.
@@ -132,7 +132,7 @@ impl Comparison {
     fn write_parties(&self, out: &mut String) -> fmt::Result {
         writeln!(
             out,
-            "<h2>What is compared</h2><div class=\"scroll\"><table><tr><th>who</th><th class=\"words\">version</th><th class=\"words\">what an acknowledgement means</th></tr>"
+            "<h2>What is compared</h2><div class=\"scroll\"><table><thead><tr><th>who</th><th class=\"words\">version</th><th class=\"words\">what an acknowledgement means</th></tr></thead>"
         )?;
         for party in &self.parties {
             writeln!(
@@ -161,7 +161,8 @@ impl Comparison {
     }
 
     fn write_table(&self, out: &mut String, rows: &[&Row], all: bool) -> fmt::Result {
-        out.push_str("<div class=\"scroll\"><table><tr><th>who</th>");
+        // Print repeats the head on each page.
+        out.push_str("<div class=\"scroll\"><table><thead><tr><th>who</th>");
         if all {
             out.push_str("<th>bytes</th><th>load</th>");
         }
@@ -169,10 +170,11 @@ impl Comparison {
         if all {
             out.push_str("<th>acknow&shy;ledged</th><th>tasks</th><th>tasks left</th><th>memory</th><th>order broken</th>");
         }
-        if rows.iter().any(|row| self.rivals(row).next().is_some()) {
+        let compared = rows.iter().any(|row| self.rivals(row).next().is_some());
+        if compared {
             out.push_str("<th class=\"words\">compared with</th>");
         }
-        out.push_str("</tr>\n");
+        out.push_str("</tr></thead>\n");
         let (mut mode, mut cell) = (None, None);
         for row in rows {
             if mode.replace(row.mode) != Some(row.mode) && self.experiment.is_none() {
@@ -181,6 +183,10 @@ impl Comparison {
             }
             let first = all && cell.replace(row.cell) != Some(row.cell);
             self.write_row(out, row, all, first)?;
+            if compared {
+                self.write_compared(out, row)?;
+            }
+            out.push_str("</tr>\n");
         }
         out.push_str("</table></div>\n");
         Ok(())
@@ -195,9 +201,10 @@ impl Comparison {
         }
         let Some(rate) = row.rate() else {
             let failure = row.failure().unwrap_or("not measured");
-            return writeln!(
+            return write!(
                 out,
-                "<td class=\"words bad\" colspan=\"11\">{}</td></tr>",
+                "<td class=\"words bad\" colspan=\"{}\">{}</td>",
+                if all { 10 } else { 5 },
                 escape(failure)
             );
         };
@@ -210,13 +217,17 @@ impl Comparison {
         if all {
             write_health(out, row)?;
         }
+        Ok(())
+    }
+
+    fn write_compared(&self, out: &mut String, row: &Row) -> fmt::Result {
         let compared: Vec<String> = self
             .rivals(row)
             .filter_map(|rival| {
                 Some(versus(self.ratio(row, &rival.party)?, &rival.party, row.mode))
             })
             .collect();
-        writeln!(out, "<td class=\"words\">{}</td></tr>", escape(&compared.join("; ")))
+        write!(out, "<td class=\"words\">{}</td>", escape(&compared.join("; ")))
     }
 }
 

@@ -119,9 +119,10 @@ pub(super) fn micros(value: f64) -> String {
     }
 }
 
-/// Whole mebibytes.
+/// Mebibytes, as they stand on an axis.
 pub(super) fn mebibytes(value: f64) -> String {
-    format!("{value} MiB")
+    // Steps of a tenth are not exact in binary.
+    format!("{} MiB", (value * 1e3).round() / 1e3)
 }
 
 /// An amount of memory.
@@ -149,6 +150,7 @@ mod tests {
             [3.25, 250.0, 2_500.0, 2e6].map(micros),
             ["3.2 µs", "250 µs", "2.5 ms", "2.0 s"]
         );
+        assert_eq!([0.0, 3.0 * 0.1, 20.0].map(mebibytes), ["0 MiB", "0.3 MiB", "20 MiB"]);
         assert_eq!([100.0, 65_536.0, 5e7].map(bytes), ["100 B", "64 KiB", "48 MiB"]);
         assert_eq!([16.0, 10_000.0, 65_536.0].map(exact), ["16", "10k", "64Ki"]);
         assert_eq!([1.0, 0.9999].map(percent), ["100 %", "99.99 %"]);
