@@ -93,15 +93,20 @@ impl Matcher {
         let prefix = reply_prefix(&self.inboxes.of(link)).len();
         let mut chunks = answers.ready_chunks(self.batch);
         let mut parsed = Vec::with_capacity(self.batch);
-        let mut unanswerable = Vec::new();
+        let (mut unanswerable, mut doubtful) = (Vec::new(), Vec::new());
         loop {
             tokio::select! {
                 biased;
                 chunk = chunks.next() => {
                     let Some(chunk) = chunk else { return };
                     parsed.extend(chunk.iter().filter_map(|message| parse(message, prefix)));
-                    self.ring.answer(&mut parsed, link.number, &mut unanswerable);
-                    self.find_out(&mut unanswerable);
+                    self.ring.answer(&mut parsed, link.number, &mut unanswerable, &mut doubtful);
+                    for sent in unanswerable.drain(..) {
+                        self.waiting(sent.route.0.stream).push(sent);
+                    }
+                    for stream in doubtful.drain(..) {
+                        self.waiting(stream);
+                    }
                 }
                 Ok(violation) = self.violations.recv() => {
                     if violation.publish {
@@ -116,21 +121,21 @@ impl Matcher {
         }
     }
 
-    /// Nobody took these: because their stream is gone, or because it cannot for a while?
-    fn find_out(&mut self, unanswerable: &mut Vec<Sent>) {
-        for sent in unanswerable.drain(..) {
-            let stream = sent.route.0.stream;
-            let waiting = self.unanswerable.entry(stream).or_default();
-            if waiting.is_empty() {
-                self.probes.push(probe(self.streams.clone(), stream));
-            }
-            waiting.push(sent);
-        }
+    /// Nobody took what is for this stream: because it is gone, or because it cannot for a while?
+    /// What waits for the answer.
+    fn waiting(&mut self, stream: usize) -> &mut Vec<Sent> {
+        self.unanswerable.entry(stream).or_insert_with(|| {
+            self.probes.push(probe(self.streams.clone(), stream));
+            Vec::new()
+        })
     }
 
     fn found_out(&mut self, stream: usize, error: &Error) {
         let waiting = self.unanswerable.remove(&stream).unwrap_or_default();
         self.ring.report(waiting.iter().map(|sent| (sent.id, Err(error.clone()))).collect());
+        if error.kind() == ErrorKind::TopicNotFound {
+            self.ring.give_up_repetitions(stream, error);
+        }
     }
 }
 

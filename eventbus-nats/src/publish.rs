@@ -198,6 +198,7 @@ impl Ring {
         answers: &mut Vec<(u64, Answer)>,
         link: u64,
         unanswerable: &mut Vec<Sent>,
+        doubtful: &mut Vec<usize>,
     ) {
         let mut verdicts = Vec::with_capacity(answers.len());
         let mut released = false;
@@ -205,10 +206,14 @@ impl Ring {
             let mut state = self.lock();
             for (token, answer) in answers.drain(..) {
                 let Some(sent) = state.sent.remove(token) else { continue };
+                let nobody = matches!(answer, Answer::NoResponders);
                 let answer = if sent.is_repeated() { answer.of_a_repetition() } else { answer };
                 if matches!(answer, Answer::NotNow) {
                     // The first writing may still be stored, so its successors wait until
-                    // one of the repetitions is answered.
+                    // one of the repetitions is answered, or the stream is gone.
+                    if nobody {
+                        doubtful.push(sent.route.0.stream);
+                    }
                     state.sent.insert(sent);
                     continue;
                 }
@@ -245,6 +250,23 @@ impl Ring {
                 verdict => self.verdicts.complete(id, verdict),
             }
         }
+    }
+
+    /// A stream is gone: no repetition can be answered any more, and whether the first writing was
+    /// stored will never be known.
+    pub(crate) fn give_up_repetitions(&self, stream: usize, error: &Error) {
+        let given_up = {
+            let mut state = self.lock();
+            let given_up =
+                state.sent.take(|sent| sent.route.0.stream == stream && sent.is_repeated());
+            for sent in &given_up {
+                state.release(sent);
+            }
+            given_up
+        };
+        self.wake.notify_one();
+        let unknown = || Err(error.clone().ambiguous());
+        self.verdicts.complete_all(given_up.iter().map(|sent| (sent.id, unknown())));
     }
 
     /// The server forbids publishing to `subject`.

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
-use eventbus_core::{ErrorKind, EventBusExt, ReceiveError, SubscribeOptions, Topic, TopicFilter};
+use eventbus_core::{
+    BusConfig, ErrorKind, EventBusExt, ReceiveError, SubscribeOptions, Topic, TopicFilter,
+};
+use futures_util::StreamExt;
 use serde_json::{Value, json};
 use test_brokers::Nats;
 
-use crate::steps::{PATIENCE, TOPIC, api, connect, event, next, number, publish, raw, until};
+use crate::steps::{
+    PATIENCE, TOPIC, api, connect, connect_with, event, next, number, publish, raw, until,
+};
 
 fn stream(overrides: &Value) -> Value {
     let mut stream = json!({
@@ -229,5 +234,26 @@ async fn the_order_of_a_redelivery_is_that_of_the_delay() {
     assert!(nacked.elapsed() >= delay, "after {:?}", nacked.elapsed());
     assert_eq!(again.attempt(), 2);
     again.ack().await.unwrap();
+    bus.close().await.unwrap();
+}
+
+/// Something took a message and never answered, as a stream does that is being deleted; with
+/// `strict_order` it is repeated, and its key waits for it.
+#[tokio::test]
+async fn a_stream_that_went_away_with_an_answer_is_made_again() {
+    let server = Nats::start().await.unwrap();
+    let client = raw(&server).await;
+    let mut config = BusConfig::default();
+    config.ack_timeout = Duration::from_secs(1);
+    let bus = connect_with(&format!("{}?strict_order=true", server.url()), config).await;
+    publish(&bus, 0).await.unwrap();
+    let mut taker = client.subscribe("eb.orders.created").await.unwrap();
+    api(&client, "STREAM.DELETE.EVENTBUS", &Value::Null).await;
+    let pending = bus.publish_with_receipt(&TOPIC, event("k", 1)).await.unwrap();
+    tokio::time::timeout(PATIENCE, taker.next()).await.expect("nothing was written").unwrap();
+    taker.unsubscribe().await.unwrap();
+    let error = pending.await.unwrap_err();
+    assert!(error.error().is_ambiguous(), "{error}");
+    until("the stream is made again", async || publish(&bus, 2).await.is_ok()).await;
     bus.close().await.unwrap();
 }
