@@ -59,6 +59,8 @@ pub(super) struct Members {
     /// Those that can take a message, in the order in which they came.
     waiting: VecDeque<u32>,
     parked: usize,
+    /// While any is parked: none of them has a later alarm. `None` when one may have none.
+    latest_alarm: Option<Instant>,
     /// The largest limit that any member has had.
     largest_limit: usize,
 }
@@ -174,6 +176,10 @@ impl Members {
         };
         member.parked = Some(Parked { waker, alarm });
         let full = member.full_since.is_some();
+        self.latest_alarm = match self.parked {
+            0 => alarm,
+            _ => self.latest_alarm.zip(alarm).map(|(latest, alarm)| latest.max(alarm)),
+        };
         self.parked += 1;
         if !full {
             self.waiting.push_back(id);
@@ -211,7 +217,8 @@ impl Members {
 
     /// Something becomes due at `due`: whoever would sleep through it sets its alarm anew.
     pub(super) fn set_alarms(&mut self, due: Instant, wakes: &mut Wakes) {
-        if self.parked == 0 {
+        // So that a delivery does not look at every member.
+        if self.parked == 0 || self.latest_alarm.is_some_and(|latest| latest <= due) {
             return;
         }
         for id in 0..self.slots.len() as u32 {
@@ -220,5 +227,34 @@ impl Members {
                 self.wake(id, wakes);
             }
         }
+        self.latest_alarm = Some(due);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn only_who_would_sleep_through_it_is_woken() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut members = Members::default();
+        for alarm in [Some(at(3)), Some(at(1)), None, Some(at(2))] {
+            let id = members.join(1);
+            members.park(id, Waker::noop(), alarm, &mut Wakes::new());
+        }
+        // Each time the latest alarms are beyond it.
+        for (due, left) in [(at(4), 3), (at(4), 3), (at(3), 3), (at(2), 2), (at(1), 1)] {
+            members.set_alarms(due, &mut Wakes::new());
+            assert_eq!(members.parked, left);
+        }
+        let id = members.join(1);
+        members.park(id, Waker::noop(), Some(at(5)), &mut Wakes::new());
+        members.set_alarms(at(2), &mut Wakes::new());
+        assert_eq!(members.parked, 1, "the one with the earliest alarm sleeps on");
+        assert_eq!(members.latest_alarm, Some(at(2)), "what is due later looks at nobody");
     }
 }
