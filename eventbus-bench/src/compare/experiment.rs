@@ -162,6 +162,8 @@ impl Experiment {
         job.name.clone_from(&target.name);
         match self {
             Self::Window => job.window = count,
+            // So that little is fetched before the clock starts, while the others are opened.
+            Self::Subscriptions => job.window = 256,
             Self::AckStrategies => return Ok(strategies(&job)),
             _ => {}
         }
