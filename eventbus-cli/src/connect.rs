@@ -130,4 +130,18 @@ mod tests {
         );
         assert_eq!(keep("nats://a"), "nats://a");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_url_is_survived_and_no_secret_shown(
+            text in ".{0,40}", place in "[a-z0-9:@,/\\[\\]]{0,30}", query in "[a-z_=&0-9]{0,30}",
+        ) {
+            for text in [text, format!("nats://u:hunter2@{place}?{query}")] {
+                let Ok(target) = Target::new(&text) else { continue };
+                proptest::prop_assert!(!target.place.contains("hunter2"), "{}", target.place);
+                proptest::prop_assert!(target.is_same_place(&target));
+                let _ = target.keeping(1 << 30);
+            }
+        }
+    }
 }

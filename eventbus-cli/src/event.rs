@@ -239,7 +239,10 @@ impl<'a> Printed<'a> {
     }
 
     pub(crate) fn delivery(delivery: &'a Delivery, info: &'a DeliveryInfo) -> Self {
-        let envelope = delivery.envelope();
+        Self::envelope(delivery.envelope(), info)
+    }
+
+    fn envelope(envelope: &'a Envelope, info: &'a DeliveryInfo) -> Self {
         let mut printed = Self {
             event_type: Some(envelope.event_type()),
             key: envelope.aggregate_id(),
@@ -377,5 +380,48 @@ mod tests {
             assert!(!error.contains("at line"), "{line}: {error}");
         }
         assert!(read("{}", &Defaults::default()).unwrap_err().contains("names no `topic`"));
+    }
+
+    fn read_again(envelope: &Envelope) -> Envelope {
+        let position = eventbus::Position::new("test", Topic::from_static("orders"), 0, 7);
+        let info = DeliveryInfo::new(position, 1, SystemTime::UNIX_EPOCH);
+        let line = serde_json::to_string(&Printed::envelope(envelope, &info)).unwrap();
+        assert!(!line.contains(['\n', '\r']), "{line}");
+        read(&line, &Defaults::default()).unwrap().1
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_line_is_survived(
+            text in ".{0,80}",
+            name in "(topic|type|key|payload(_text|_base64)?|headers|id|version|timestamp|x)",
+            value in "(\"[a-zA-Z0-9=.:+-]{0,12}\"|-?[0-9]{1,20}(\\.[0-9e]{1,4})?|null|\\{\\}|\\[\\])",
+        ) {
+            let field = format!("{{\"{name}\":{value}}}");
+            for text in [text, field] {
+                let _ = read(&text, &defaults());
+                let topic = Topic::from_static("orders");
+                let payload = of_payload(&text, &topic, &defaults());
+                proptest::prop_assert_eq!(payload.payload().as_ref(), text.as_bytes());
+            }
+        }
+
+        #[test]
+        fn what_is_printed_is_read_again(
+            payload in proptest::collection::vec(proptest::num::u8::ANY, 0..60),
+            json: bool,
+            (event_type, key, header) in (".{1,10}", ".{0,10}", ".{0,10}"),
+            version: u32,
+        ) {
+            let envelope = Envelope::new(event_type, payload)
+                .with_content_type(if json { JSON } else { TEXT })
+                .key(key)
+                .with_header("h", header)
+                .with_event_version(version);
+            // Times are printed in microseconds.
+            let time = humantime::parse_rfc3339(&rfc3339(envelope.timestamp())).unwrap();
+            let envelope = envelope.with_timestamp(time);
+            proptest::prop_assert_eq!(read_again(&envelope), envelope);
+        }
     }
 }

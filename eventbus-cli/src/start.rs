@@ -90,4 +90,15 @@ mod tests {
         assert!(start(&[a, From::Latest]).is_err());
         assert_eq!(start(&[]), Ok(None));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_survived(text in ".{0,30}", near in "[0-9a-zT:.+ -]{0,30}") {
+            for text in [text, near] {
+                if let Ok(from) = text.parse::<From>() {
+                    proptest::prop_assert!(start(&[from]).is_ok_and(|start| start.is_some()));
+                }
+            }
+        }
+    }
 }

@@ -93,6 +93,16 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_reason_is_survived(before in ".{0,40}", at in 0..KNOWN.len(), after in ".{0,40}") {
+            let _ = diagnose(&before);
+            let (parts, known) = KNOWN[at];
+            let found = diagnose(&format!("{before}{}{after}", parts[0]));
+            proptest::prop_assert_eq!(found, Some(known));
+        }
+    }
+
     #[test]
     fn others_have_no_diagnosis() {
         assert_eq!(diagnose("1/1 brokers are down"), None);

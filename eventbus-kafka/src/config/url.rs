@@ -119,4 +119,26 @@ mod tests {
             assert!(!shown.contains("hunter"), "{url}: {shown}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_url_is_survived_and_no_secret_shown(
+            place in "[a-z0-9:@,/%]{0,40}",
+            query in "([a-z_.]{0,12}=[a-z0-9%.;:*>]{0,12}&){0,3}",
+            property in "[a-z.]{0,20}",
+        ) {
+            for text in [
+                format!("kafka://{place}?{query}"),
+                format!("kafka://u:hunter2@{place}?{query}"),
+                format!("kafka://a?rdkafka.{property}=hunter2"),
+            ] {
+                let Ok(mut url) = text.parse::<BusUrl>() else { continue };
+                let shown = match KafkaConfig::from_url(&mut url) {
+                    Ok(config) => format!("{config:?}"),
+                    Err(error) => format!("{error} {error:?}"),
+                };
+                proptest::prop_assert!(!shown.contains("hunter2"), "{}", shown);
+            }
+        }
+    }
 }

@@ -9,8 +9,8 @@ const MARK: &str = "eb1.";
 const MOST_TEXT: usize = 4096;
 const MOST_BYTES: usize = (MOST_TEXT - MARK.len()) / 4 * 3;
 
-/// Longer runs of attempts are no text of ours.
-const MOST_RUN: u64 = 1 << 20;
+/// More attempts are no text of ours: a few bytes can stand for any number of them.
+const MOST_ATTEMPTS: u64 = 1 << 20;
 
 /// Offsets `start..end`.
 pub(crate) type Range = std::ops::Range<i64>;
@@ -89,14 +89,12 @@ impl Progress {
             progress.settled.push(start..end);
             at = end;
         }
-        let mut before = committed;
+        let (mut before, mut left) = (committed, MOST_ATTEMPTS);
         while !rest.is_empty() {
             let offset = ahead(before, take(&mut rest)?)?;
             let run = take(&mut rest)?;
             let attempt = u32::try_from(take(&mut rest)?).ok()?;
-            if run > MOST_RUN {
-                return None;
-            }
+            left = left.checked_sub(run)?;
             before = ahead(offset, run)?;
             progress.attempts.extend((offset..before).map(|offset| (offset, attempt)));
         }
@@ -137,6 +135,7 @@ fn take(bytes: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn text_round_trip() {
@@ -175,6 +174,60 @@ mod tests {
         assert_eq!(text.covered, read.settled.last().unwrap().end);
         assert_eq!(text.left_out, 2 * (5000 - read.settled.len() as u64));
         assert_eq!(read.attempts, [(0, 2)]);
+    }
+
+    #[test]
+    fn a_few_bytes_do_not_stand_for_gigabytes() {
+        let mut bytes = vec![0];
+        for _ in 0..100 {
+            put(&mut bytes, 0);
+            put(&mut bytes, MOST_ATTEMPTS / 50);
+            put(&mut bytes, 2);
+        }
+        let text = format!("{MARK}{}", BASE64URL_NOPAD.encode(&bytes));
+        assert_eq!(Progress::decode(&text, 0), None);
+    }
+
+    fn progress() -> impl Strategy<Value = (i64, Progress)> {
+        let settled = prop::collection::vec((1..50_i64, 1..50_i64), 0..40);
+        let attempts = prop::collection::vec((1..9_i64, 2..5_u32), 0..20);
+        (0..1_i64 << 40, settled, attempts).prop_map(|(committed, settled, attempts)| {
+            let mut at = committed;
+            let settled = settled.into_iter().map(|(gap, len)| {
+                at += gap + len;
+                at - len..at
+            });
+            let settled = settled.collect();
+            let mut at = committed;
+            let attempts = attempts.into_iter().map(|(gap, attempt)| {
+                at += gap;
+                (at, attempt)
+            });
+            (committed, Progress { settled, attempts: attempts.collect() })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_fits_comes_back((committed, progress) in progress()) {
+            let text = progress.encode(committed);
+            prop_assert_eq!(text.left_out, 0);
+            match text.text.is_empty() {
+                true => prop_assert_eq!(progress, Progress::default()),
+                false => prop_assert_eq!(Progress::decode(&text.text, committed), Some(progress)),
+            }
+        }
+
+        #[test]
+        fn any_text_is_survived(text in ".{0,60}", bytes in prop::collection::vec(any::<u8>(), 0..80), committed: i64) {
+            let marked = format!("{MARK}{}", BASE64URL_NOPAD.encode(&bytes));
+            for text in [text, marked] {
+                let Some(progress) = Progress::decode(&text, committed) else { continue };
+                let ends = progress.settled.iter().flat_map(|range| [range.start, range.end]);
+                prop_assert!(ends.is_sorted());
+                prop_assert!(progress.attempts.is_sorted_by_key(|(offset, _)| *offset));
+            }
+        }
     }
 
     #[test]
