@@ -32,10 +32,10 @@ id, key, headers and timestamps stay what they are. It is acknowledged at the so
 the destination has acknowledged it, so an event that is not there yet is read again: by the
 same command, which goes on where the group stopped.
 
-A key's events are copied one after the other and keep their order; different keys, and events
-without a key, are copied side by side. The exception: when the connection to NATS as the source
-is lost, NATS delivers what was on its way again behind newer events. One key therefore moves at the speed of one round trip
-each, many keys at that of the window.
+A key's events are copied one after the other and keep their order, also when a broker is away;
+different keys, and events without a key, are copied side by side. One key therefore moves at the
+speed of one round trip each, many keys at that of the window. The exception is NATS as the source:
+what another pipe of the group has in hand, or had when it was killed, can come behind newer events.
 
 When a broker is away, it is waited for, as long as it takes. Nothing is lost by that; what was
 under way may be copied twice where the destination cannot tell (on NATS it can, for ids within

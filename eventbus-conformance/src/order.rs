@@ -37,4 +37,5 @@ table! { "order":
     per_key_survives_a_change_of_member needs [PER_KEY_ACROSS_GROUP],
     per_key_holds_while_members_join_and_leave needs [PER_KEY_ACROSS_GROUP],
     order_survives_a_broker_restart needs [RESTART, DURABLE, ORDERED_ACROSS_RECONNECT],
+    per_key_survives_a_broker_restart needs [RESTART, DURABLE],
 }

@@ -13,7 +13,6 @@ pub(crate) struct Arrival {
     pub(crate) consumer: usize,
     pub(crate) epoch: u32,
     pub(crate) sequence: u64,
-    pub(crate) consumer_sequence: u64,
     pub(crate) reply: Subject,
     pub(crate) topic: Topic,
     pub(crate) content: Content,
@@ -80,7 +79,6 @@ impl Desk {
             consumer: arrival.consumer,
             epoch: arrival.epoch,
             sequence: arrival.sequence,
-            consumer_sequence: arrival.consumer_sequence,
             reply: arrival.reply,
             topic: arrival.topic,
             content: arrival.content,
@@ -109,7 +107,6 @@ impl Desk {
         }
         held.epoch = arrival.epoch;
         held.reply = arrival.reply.clone();
-        held.consumer_sequence = arrival.consumer_sequence;
         held.touched = now;
         true
     }

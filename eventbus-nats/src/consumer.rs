@@ -59,6 +59,8 @@ const fn is_zero(nanos: &u64) -> bool {
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(crate) struct Sequences {
     #[serde(default)]
+    pub(crate) consumer_seq: u64,
+    #[serde(default)]
     pub(crate) stream_seq: u64,
 }
 
@@ -99,6 +101,11 @@ impl Consumer {
     /// The call that asks for its messages.
     pub(crate) fn next_call(&self) -> String {
         format!("CONSUMER.MSG.NEXT.{}.{}", self.stream, self.config.name)
+    }
+
+    /// Whether other members may read from it.
+    pub(crate) fn may_be_shared(&self) -> bool {
+        self.grouped && self.config.ack_policy == "explicit"
     }
 
     pub(crate) fn new(

@@ -5,7 +5,7 @@
 //! out again gets another one.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll},
     time::{Duration, Instant, SystemTime},
@@ -79,7 +79,6 @@ pub(crate) struct Held {
     /// Which incarnation of that consumer.
     pub(crate) epoch: u32,
     pub(crate) sequence: u64,
-    pub(crate) consumer_sequence: u64,
     pub(crate) reply: Subject,
     pub(crate) topic: Topic,
     pub(crate) content: Content,
@@ -291,6 +290,13 @@ impl Desk {
         let here = here.map(|(_, held)| held.sequence);
         let owed = state.owed.keys().filter(|(owner, _)| *owner == consumer);
         here.chain(owed.map(|(_, sequence)| *sequence)).min()
+    }
+
+    /// What is here of a consumer.
+    pub(crate) fn sequences_of(&self, consumer: usize) -> HashSet<u64> {
+        let state = self.lock();
+        let here = state.messages.iter().filter(|(_, held)| held.consumer == consumer);
+        here.map(|(_, held)| held.sequence).collect()
     }
 
     /// When the next message that waits for its redelivery here is to come again.

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use async_nats::Message;
 
 use crate::{
-    consumer::{Consumer, StartAt},
+    consumer::{Consumer, ConsumerInfo, Sequences, StartAt},
+    recall::Recall,
     rescue::Unreadable,
 };
 
@@ -37,6 +38,9 @@ pub(crate) struct Feed {
     pub(crate) suspect: bool,
     /// How often it was missing in a row.
     pub(crate) missing: u32,
+    /// Its consumer exists; what was lost on its way from there is to be looked for.
+    pub(crate) found: Option<ConsumerInfo>,
+    pub(crate) recall: Recall,
     pub(crate) unreadable: Unreadable,
 }
 
@@ -54,18 +58,25 @@ pub(crate) enum Status {
 }
 
 impl Feed {
-    pub(crate) fn new(consumer: Consumer, stream: usize, covers_stream: bool, seen: u64) -> Self {
+    pub(crate) fn new(
+        consumer: Consumer,
+        stream: usize,
+        covers_stream: bool,
+        delivered: &Sequences,
+    ) -> Self {
         Self {
             consumer,
             stream,
             covers_stream,
             epoch: 0,
-            last_seen: seen,
+            last_seen: delivered.stream_seq,
             requested: 0,
             heard: Instant::now(),
             paused_until: None,
             suspect: false,
             missing: 0,
+            found: None,
+            recall: Recall::new(delivered),
             unreadable: Unreadable::default(),
         }
     }
@@ -125,7 +136,8 @@ mod tests {
 
     fn feed() -> Feed {
         let options = SubscribeOptions::new();
-        Feed::new(Consumer::new("S".into(), "c".into(), vec![], &options), 0, true, 7)
+        let delivered = Sequences { stream_seq: 7, ..Sequences::default() };
+        Feed::new(Consumer::new("S".into(), "c".into(), vec![], &options), 0, true, &delivered)
     }
 
     #[test]

@@ -34,8 +34,10 @@ impl Puller {
             let _ = consumer.find(&self.connection).await;
         }
         let words = std::mem::take(&mut self.desk.lock().given_back);
-        let _ = say(&link.client, words).await;
-        let _ = say(&link.client, late).await;
+        let kept = self.feeds.iter_mut().flat_map(|feed| feed.recall.give_up()).collect();
+        for words in [words, kept, late] {
+            let _ = say(&link.client, words).await;
+        }
         if self.feeds.iter().any(|feed| !feed.consumer.grouped) {
             self.wait_for_settlements().await;
             for feed in &self.feeds {

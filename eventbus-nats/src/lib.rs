@@ -46,6 +46,7 @@ mod provision;
 mod publish;
 mod pull;
 mod raw;
+mod recall;
 mod rescue;
 mod settle;
 mod slab;

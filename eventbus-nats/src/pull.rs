@@ -108,7 +108,7 @@ impl Puller {
             };
             let again = last.is_some() && self.lost_again();
             if last.is_some() {
-                self.feeds.iter_mut().for_each(|feed| feed.suspect = true);
+                self.feeds.iter_mut().for_each(Feed::lost_connection);
             }
             last = Some(link.number);
             let Ok(messages) = link.client.subscribe(format!("{}.*", self.inbox)).await else {
@@ -154,10 +154,17 @@ impl Puller {
                     self.desk.release_due();
                     Words::new()
                 }
+                // When all that had come is taken in.
+                () = std::future::ready(()), if self.has_found() => {
+                    self.recall_lost().await;
+                    self.take(Vec::new())
+                }
                 _ = clock.tick() => {
                     self.check_feeds().await;
                     let in_progress = self.desk.sweep().into_iter();
-                    in_progress.map(|reply| (reply, Bytes::from_static(IN_PROGRESS))).collect()
+                    let in_progress =
+                        in_progress.map(|reply| (reply, Bytes::from_static(IN_PROGRESS)));
+                    in_progress.chain(self.take(Vec::new())).collect()
                 }
                 Ok(violation) = self.violations.recv() => {
                     self.forbidden(violation);
@@ -217,12 +224,13 @@ impl Puller {
             match status(&message) {
                 Some(status) => self.take_status(&message, &status),
                 None => match self.arrival(message, now) {
-                    Ok(arrival) => arrivals.push(arrival),
+                    Ok(arrival) => self.let_in(arrival, &mut arrivals),
                     Err(Some(word)) => words.push(word),
                     Err(None) => {}
                 },
             }
         }
+        self.end_recalls(&mut arrivals);
         words.extend(self.desk.admit(arrivals.into_iter()));
         words
     }
@@ -262,12 +270,10 @@ impl Puller {
         feed.heard = now;
         feed.requested = feed.requested.saturating_sub(1);
         let sequence = origin.stream_sequence;
-        let repeated = sequence <= feed.last_seen;
+        let repeated = feed.note(&origin).unwrap_or(false);
         let alone = !feed.consumer.grouped;
-        feed.last_seen = feed.last_seen.max(sequence);
         let epoch = feed.epoch;
         let (attempt, published_at) = (origin.delivered.max(1), origin.published_at);
-        let consumer_sequence = origin.consumer_sequence;
         let Some(reply) = message.reply.clone() else { return Err(None) };
         let ack = |reply| Err(Some((reply, Bytes::from_static(b"+ACK"))));
         let Some((topic, raw)) = self.topic_of(&message.subject) else {
@@ -290,7 +296,6 @@ impl Puller {
             consumer: index,
             epoch,
             sequence,
-            consumer_sequence,
             reply,
             topic,
             content,
@@ -326,7 +331,8 @@ impl Puller {
             feed.requested = 0;
             feed.heard = Instant::now();
         }
-        self.desk.lock().requested = 0;
+        let kept = self.feeds.iter().map(|feed| feed.recall.kept()).sum();
+        self.desk.lock().requested = kept;
     }
 
     /// The server forbids something: is it ours?

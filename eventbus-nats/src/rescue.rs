@@ -41,6 +41,13 @@ pub(crate) struct Unreadable {
     known: BTreeMap<u64, u32>,
 }
 
+impl Unreadable {
+    /// Those that are known.
+    pub(crate) fn sequences(&self) -> impl Iterator<Item = u64> {
+        self.known.keys().copied()
+    }
+}
+
 #[derive(Serialize)]
 struct Get<'a> {
     seq: u64,
@@ -189,7 +196,9 @@ impl Puller {
         let times = feed.unreadable.known.entry(stored.seq).or_insert(0);
         *times += 1;
         let attempt = *times;
-        feed.last_seen = feed.last_seen.max(stored.seq);
+        if !feed.recall.on {
+            feed.last_seen = feed.last_seen.max(stored.seq);
+        }
         let (stream, consumer) = (&feed.consumer.stream, &feed.consumer.config.name);
         tracing::warn!(%stream, %consumer, sequence = stored.seq,
             "the headers of a message cannot be read, which costs the connection each time");
@@ -197,8 +206,7 @@ impl Puller {
             consumer: index,
             epoch: feed.epoch,
             sequence: stored.seq,
-            consumer_sequence: 0,
-            reply: ack_subject(stream, consumer, attempt, stored.seq, published_at),
+            reply: ack_subject(stream, consumer, attempt, stored.seq, 0, published_at),
             topic,
             content,
             attempt,
@@ -227,16 +235,19 @@ fn decode(text: &str) -> Result<Vec<u8>, Error> {
     })
 }
 
-/// Where the server takes acknowledgements. With explicit ones it goes by the stream's sequence.
-fn ack_subject(
+/// Where the server takes acknowledgements. With explicit ones it goes by the stream's sequence;
+/// `count`, the consumer's own, only must be one that it has had.
+pub(crate) fn ack_subject(
     stream: &str,
     consumer: &str,
     attempt: u32,
     sequence: u64,
+    count: u64,
     published_at: SystemTime,
 ) -> Subject {
     let since = published_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    format!("$JS.ACK.{stream}.{consumer}.{attempt}.{sequence}.0.{}.0", since.as_nanos()).into()
+    let since = since.as_nanos();
+    format!("$JS.ACK.{stream}.{consumer}.{attempt}.{sequence}.{count}.{since}.0").into()
 }
 
 fn unreadable_error(stream: &str, sequence: u64) -> Error {

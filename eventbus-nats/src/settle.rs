@@ -87,9 +87,9 @@ impl Desk {
             state.out -= 1;
         }
         if self.cumulative {
-            let (consumer, upto) = (held.consumer, held.consumer_sequence);
+            let (consumer, upto) = (held.consumer, held.sequence);
             let covered = state.messages.take(|other| {
-                other.is_out() && other.consumer == consumer && other.consumer_sequence < upto
+                other.is_out() && other.consumer == consumer && other.sequence < upto
             });
             state.out -= covered.len();
         }

@@ -101,7 +101,9 @@ impl NatsTransport {
         consumer.start_at(start);
         let (info, existed) = consumer.provide(&self.connection).await?;
         let covers_stream = *parts == mapping.topics;
-        let mut feed = Feed::new(consumer, stream, covers_stream, info.delivered.stream_seq);
+        let mut feed = Feed::new(consumer, stream, covers_stream, &info.delivered);
+        // Members that share their work get what was lost after its `ack_wait`.
+        feed.recall.on = desk.per_key || desk.cumulative || options.group.is_none();
         let wanted = match start {
             _ if existed => covers_stream.then_some(info.ack_floor.stream_seq + 1),
             StartAt::Sequence(sequence) => Some(sequence),
@@ -115,6 +117,12 @@ impl NatsTransport {
             }
         }
         feed.last_seen = info.delivered.stream_seq;
+        if desk.cumulative {
+            // Whoever read before may have died, and the next acknowledgement covers what it had.
+            feed.last_seen = info.ack_floor.stream_seq;
+            feed.recall.begin_at(&info.ack_floor);
+            feed.suspect = true;
+        }
         Ok(feed)
     }
 }

@@ -28,14 +28,15 @@ impl Puller {
                 feed.suspect = true;
             }
             let now = Instant::now();
-            let due = feed.suspect && feed.paused_until.is_none_or(|until| until <= now);
+            let unknown = feed.suspect && feed.found.is_none();
+            let due = unknown && feed.paused_until.is_none_or(|until| until <= now);
             if due && let Err(error) = self.check_feed(index).await {
                 self.trouble(index, error);
             }
         }
     }
 
-    fn trouble(&mut self, index: usize, error: Error) {
+    pub(crate) fn trouble(&mut self, index: usize, error: Error) {
         if error.is_temporary() {
             tracing::warn!(%error, "a consumer cannot be reached at the moment");
             self.desk.set_problem(Some(error.to_string()));
@@ -47,9 +48,10 @@ impl Puller {
 
     async fn check_feed(&mut self, index: usize) -> Result<(), Error> {
         let feed = &mut self.feeds[index];
-        if feed.consumer.find(&self.connection).await?.is_some() {
-            feed.suspect = false;
+        if let Some(info) = feed.consumer.find(&self.connection).await? {
             feed.missing = 0;
+            feed.suspect = feed.recall.on;
+            feed.found = feed.recall.on.then_some(info);
             self.desk.set_problem(None);
             return Ok(());
         }
@@ -77,11 +79,15 @@ impl Puller {
         let mut consumer = feed.consumer.clone();
         consumer.config.name = format!("eb-{}", uuid::Uuid::now_v7().simple());
         consumer.start_at(feed.resume_at(self.desk.lowest_unsettled(index)));
-        consumer.provide(&self.connection).await?;
+        let (info, _) = consumer.provide(&self.connection).await?;
         tracing::warn!(stream = %consumer.stream, "a lost consumer was made anew");
         if feed.covers_stream && first > feed.last_seen + 1 {
             self.desk.truncated(truncated(feed, first));
         }
+        let kept = feed.recall.restart(&info.delivered);
+        let mut state = self.desk.lock();
+        state.requested = state.requested.saturating_sub(kept);
+        drop(state);
         feed.consumer = consumer;
         feed.epoch += 1;
         feed.suspect = false;

@@ -3,22 +3,14 @@
 use std::{fmt::Write as _, net::Ipv4Addr, sync::Arc};
 
 use async_trait::async_trait;
-use eventbus_conformance::{
-    Failure, Harness, Request, Result, within,
-    workload::{Kind, Promises},
-};
-use eventbus_core::{Capabilities, Error, EventBus, Topic};
+use eventbus_conformance::{Failure, Harness, Request, Result, within};
+use eventbus_core::{Error, EventBus, Topic};
 use eventbus_nats::async_nats;
 use serde_json::{Value, json};
 use test_brokers::{Nats, NatsCluster};
 use tokio::sync::Mutex;
 
-use super::{
-    Nemesis,
-    disk::SmallDisk,
-    link::Link,
-    site::{Site, promises},
-};
+use super::{disk::SmallDisk, link::Link, site::Site};
 
 /// A silent connection is noticed soon.
 const SOON: &str = "ping_interval=500ms&connect_timeout=2s";
@@ -152,16 +144,6 @@ impl Site for NatsSite {
             Result::<_>::Ok(text)
         };
         look.await.unwrap_or_else(|failure| failure.to_string())
-    }
-
-    /// What a lost connection had not delivered comes again after its `ack_wait`, behind what is
-    /// newer: the order of deliveries holds within one connection.
-    fn promises(&self, nemesis: Nemesis, capabilities: &Capabilities) -> Promises {
-        let promises = promises(nemesis, capabilities);
-        match nemesis.loses_connections() {
-            true => promises.without(Kind::DeliveredOutOfOrder),
-            false => promises,
-        }
     }
 
     fn kill(&self, server: usize) -> Result {

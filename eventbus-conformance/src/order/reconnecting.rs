@@ -8,11 +8,14 @@ use std::{
     time::Duration,
 };
 
-use eventbus_core::EventBusExt;
+use eventbus_core::{EventBusExt, Ordering as DeliveryOrder};
 
 use crate::{
     Context, PATIENCE, Result, eventually,
-    steps::{Failures, assert_ascending, keyed, number, publish_numbers, take_until},
+    steps::{
+        Failures, assert_ascending, assert_each_key_ascending, keyed, number, publish_all,
+        publish_numbers, take, take_until,
+    },
     within,
 };
 
@@ -68,5 +71,27 @@ pub async fn order_survives_a_broker_restart(ctx: Context) -> Result {
         .filter(|n| stored.binary_search(n).is_err() && !failed.contains(n))
         .collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    Ok(())
+}
+
+/// The broker is killed and comes back while a member works: all arrives, and of each key what
+/// arrives for the first time in its order. What was on its way must not come behind newer ones.
+pub async fn per_key_survives_a_broker_restart(ctx: Context) -> Result {
+    const KEYS: u64 = 20;
+    const ALL: u64 = 4_000;
+    let bus = ctx.bus().await?;
+    let topic = ctx.topic("keys")?;
+    let options = ctx.group("all").ordering(DeliveryOrder::PerKey);
+    let mut subscription = bus.subscribe(&topic.filter(), options).await?;
+    let writer = ctx.bus().await?;
+    let events = (0..ALL).map(|n| keyed(&format!("k{}", n % KEYS), n));
+    publish_all(&writer, &topic, events).await?;
+    let restart = async {
+        eventually("a part to be done", || bus.stats().settled > ALL / 8).await?;
+        Result::<_>::Ok(ctx.harness().restart_broker().await?)
+    };
+    let (taken, restarted) = tokio::join!(take(&mut subscription, ALL as usize), restart);
+    restarted?;
+    assert_each_key_ascending(&taken?);
     Ok(())
 }

@@ -4,6 +4,7 @@
 
 mod broken;
 mod foreign;
+mod lost;
 mod restart;
 mod security;
 mod slow;
