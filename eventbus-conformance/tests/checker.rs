@@ -111,6 +111,16 @@ fn what_nobody_published_is_unexpected() {
 }
 
 #[test]
+fn what_comes_from_another_topic_is_unexpected() {
+    let mut history = five();
+    history.topic = Some(Topic::from_static("workload"));
+    finds(&history, &[]);
+    let elsewhere = Position::new("test", Topic::from_static("dead"), 0, 0);
+    deliver(&mut history, value(1), &elsewhere, 1);
+    finds(&history, &[Anomaly::Unexpected(Some(value(1)), elsewhere)]);
+}
+
+#[test]
 fn an_inversion_is_seen_at_its_place_in_the_partition_and_not_of_the_reading() {
     let mut history = five();
     history.stored.reverse();
@@ -171,6 +181,11 @@ fn each_publish_has_one_verdict() {
     finds(&history, &[Anomaly::TwoVerdicts(value(1))]);
     history.handled = vec![value(1), value(77)];
     finds(&history, &[Anomaly::HandledUnasked(value(77))]);
+    history.handled = vec![value(1)];
+    history.counts = counts(&history);
+    finds(&history, &[]);
+    history.attempts[1] = history.attempts[1].told();
+    finds(&history, &[Anomaly::TwoVerdicts(value(1))]);
 }
 
 #[test]
@@ -202,6 +217,64 @@ fn only_a_confirmed_acknowledgement_is_final() {
 }
 
 #[test]
+fn a_dead_letter_is_not_delivered_again() {
+    let mut history = five();
+    history.events.push(Event::Settled { position: at(0, 3), how: Settled::Exhausted });
+    history.letters = vec![Letter::new(Some(value(3)), 3)];
+    finds(&history, &[]);
+    deliver(&mut history, value(3), &at(0, 3), 4);
+    finds(&history, &[Anomaly::SettledRedelivered(Some(value(3)), at(0, 3))]);
+}
+
+/// Of five, the second is not settled, or nacked.
+fn unsettled(how: Option<Settled>) -> History {
+    let mut history = five();
+    let settled =
+        |event: &Event| matches!(event, Event::Settled { position, .. } if *position == at(0, 1));
+    let place = history.events.iter().position(settled).unwrap();
+    match how {
+        Some(how) => history.events[place] = Event::Settled { position: at(0, 1), how },
+        None => drop(history.events.remove(place)),
+    }
+    history
+}
+
+#[test]
+fn what_was_not_settled_comes_again() {
+    for how in [None, Some(Settled::Nacked)] {
+        let mut history = unsettled(how);
+        finds(&history, &[Anomaly::NotRedelivered(value(1), at(0, 1))]);
+        history.letters = vec![Letter::new(Some(value(1)), 3)];
+        finds(&history, &[]);
+        let mut history = unsettled(how);
+        history.per_key = false;
+        deliver(&mut history, value(1), &at(0, 1), 2);
+        finds(&history, &[Anomaly::NotRedelivered(value(1), at(0, 1))]);
+        history.events.push(Event::Settled { position: at(0, 1), how: Settled::Sent });
+        finds(&history, &[]);
+    }
+}
+
+#[test]
+fn redeliveries_keep_the_order_too() {
+    for how in [None, Some(Settled::Nacked)] {
+        let mut history = unsettled(how);
+        for attempt in [2, 3] {
+            deliver(&mut history, value(1), &at(0, 1), attempt);
+        }
+        history.events.push(Event::Settled { position: at(0, 1), how: Settled::Sent });
+        let out = Anomaly::DeliveredOutOfOrder { value: value(1), behind: value(4) };
+        finds(&history, &[out]);
+        history.per_key = false;
+        finds(&history, &[]);
+    }
+    // Its acknowledgement got lost.
+    let mut history = unsettled(Some(Settled::Sent));
+    deliver(&mut history, value(1), &at(0, 1), 2);
+    finds(&history, &[]);
+}
+
+#[test]
 fn first_deliveries_follow_the_order_of_storage() {
     let mut history = five();
     history.events.swap(2, 4);
@@ -215,6 +288,7 @@ fn first_deliveries_follow_the_order_of_storage() {
     history.events.clear();
     for (stored, offset) in [(1, 0), (0, 1), (2, 2), (3, 3), (4, 4)] {
         deliver(&mut history, value(stored), &at(0, offset), 1);
+        history.events.push(Event::Settled { position: at(0, offset), how: Settled::Sent });
     }
     finds(&history, &[]);
 }

@@ -119,6 +119,7 @@ fn deleted() -> Promises {
         Kind::Inverted,
         Kind::DeliveredOutOfOrder,
         Kind::SettledRedelivered,
+        Kind::NotRedelivered,
         Kind::LetterMissing,
     ]
     .into_iter()

@@ -46,7 +46,7 @@ pub enum Anomaly {
         /// Where the earlier one is.
         position: Position,
     },
-    /// Delivered for the first time behind a later one, by a group that keeps the order.
+    /// Delivered behind a later one though not settled before, by a group that keeps the order.
     DeliveredOutOfOrder {
         /// The earlier value.
         value: Value,
@@ -57,8 +57,7 @@ pub enum Anomaly {
     Duplicated(Value, Position),
     /// Reported as certainly not stored, and stored.
     StoredThoughFailed(Value),
-    /// Reported more than once: acknowledged and handed to the failure handler, or handed to
-    /// that twice.
+    /// Reported more than once: to the publisher and to the failure handler, or to that twice.
     TwoVerdicts(Value),
     /// Handed to the failure handler and never published.
     HandledUnasked(Value),
@@ -71,8 +70,10 @@ pub enum Anomaly {
         /// How many there were.
         seen: u64,
     },
-    /// Delivered again after its acknowledgement was confirmed.
+    /// Delivered again after its acknowledgement was confirmed, or after its last attempt.
     SettledRedelivered(Option<Value>, Position),
+    /// Delivered, not settled, and never delivered again.
+    NotRedelivered(Value, Position),
     /// Exhausted, and not among the dead letters.
     LetterMissing(Value),
     /// A dead letter that was not exhausted.
@@ -97,6 +98,7 @@ pub enum Kind {
     HandledUnasked,
     Miscounted,
     SettledRedelivered,
+    NotRedelivered,
     LetterMissing,
     LetterEarly,
     Ended,
@@ -116,6 +118,7 @@ impl Kind {
         Self::HandledUnasked,
         Self::Miscounted,
         Self::SettledRedelivered,
+        Self::NotRedelivered,
         Self::LetterMissing,
         Self::LetterEarly,
         Self::Ended,
@@ -136,6 +139,7 @@ impl Kind {
             Self::HandledUnasked => "handled unasked",
             Self::Miscounted => "miscounted",
             Self::SettledRedelivered => "settled and redelivered",
+            Self::NotRedelivered => "not redelivered",
             Self::LetterMissing => "dead letter missing",
             Self::LetterEarly => "dead letter too early",
             Self::Ended => "subscription ended",
@@ -165,6 +169,7 @@ impl Anomaly {
             Self::HandledUnasked(_) => Kind::HandledUnasked,
             Self::Miscounted { .. } => Kind::Miscounted,
             Self::SettledRedelivered(..) => Kind::SettledRedelivered,
+            Self::NotRedelivered(..) => Kind::NotRedelivered,
             Self::LetterMissing(_) => Kind::LetterMissing,
             Self::LetterEarly(_) => Kind::LetterEarly,
             Self::Ended(_) => Kind::Ended,
@@ -198,6 +203,7 @@ impl fmt::Display for Anomaly {
                 write!(f, "{value} at {position} behind {behind}")
             }
             Self::DeliveredOutOfOrder { value, behind } => write!(f, "{value} behind {behind}"),
+            Self::NotRedelivered(value, position) => write!(f, "{value} at {position}"),
             Self::Duplicated(value, position) => write!(f, "{value} again at {position}"),
             Self::StoredThoughFailed(value)
             | Self::TwoVerdicts(value)

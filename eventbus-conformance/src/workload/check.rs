@@ -51,6 +51,17 @@ fn by_position(history: &History) -> Vec<(Option<Value>, &Position)> {
     stored
 }
 
+/// The value of a message, if it was published and is where it was published to.
+fn expected(
+    history: &History,
+    attempted: &HashSet<Value>,
+    value: Option<Value>,
+    position: &Position,
+) -> Option<Value> {
+    let ours = history.topic.as_ref().is_none_or(|topic| topic == position.topic());
+    value.filter(|value| ours && attempted.contains(value))
+}
+
 /// Lost, unexpected, inverted, duplicated.
 fn storage(
     history: &History,
@@ -61,7 +72,7 @@ fn storage(
     let mut seen = HashSet::new();
     let mut order = Order::default();
     for (value, position) in stored {
-        let Some(value) = value.filter(|value| attempted.contains(value)) else {
+        let Some(value) = expected(history, attempted, *value, position) else {
             anomalies.push(Anomaly::Unexpected(*value, (*position).clone()));
             continue;
         };
@@ -123,8 +134,12 @@ fn verdicts(
     anomalies: &mut Vec<Anomaly>,
 ) {
     let stored: HashSet<Value> = stored.iter().filter_map(|(value, _)| *value).collect();
-    let mut acknowledged = HashSet::new();
-    for Attempt { value, outcome } in &history.attempts {
+    let (mut acknowledged, mut told) = (HashSet::new(), HashSet::new());
+    for attempt in &history.attempts {
+        let Attempt { value, outcome, .. } = attempt;
+        if attempt.told {
+            told.insert(*value);
+        }
         match outcome {
             Outcome::Acknowledged => {
                 acknowledged.insert(*value);
@@ -139,7 +154,7 @@ fn verdicts(
     for value in &history.handled {
         if !attempted.contains(value) {
             anomalies.push(Anomaly::HandledUnasked(*value));
-        } else if !handled.insert(*value) || acknowledged.contains(value) {
+        } else if !handled.insert(*value) || told.contains(value) || acknowledged.contains(value) {
             anomalies.push(Anomaly::TwoVerdicts(*value));
         }
     }
@@ -158,36 +173,43 @@ fn verdicts(
     }
 }
 
-/// Undelivered, unexpected, out of order, settled and redelivered.
+/// Undelivered, unexpected, out of order, settled and redelivered, unsettled and not.
 fn deliveries(history: &History, attempted: &HashSet<Value>, anomalies: &mut Vec<Anomaly>) {
-    let mut seen = HashSet::new();
-    // Of each key, what was delivered last for the first time.
+    let (mut seen, mut late) = (HashSet::new(), HashSet::new());
+    // Of each key, the furthest that was delivered.
     let mut latest: HashMap<u32, (Value, &Position)> = HashMap::new();
-    let mut confirmed: HashSet<&Position> = HashSet::new();
+    let (mut over, mut done) = (HashSet::new(), HashSet::new());
     for event in &history.events {
         let (value, position) = match event {
             Event::Delivered { value, position, .. } => (*value, position),
-            Event::Settled { position, how: Settled::Confirmed } => {
-                confirmed.insert(position);
+            Event::Settled { position, how } => {
+                if matches!(how, Settled::Confirmed | Settled::Exhausted) {
+                    over.insert(position);
+                }
+                if how.for_good() {
+                    done.insert(position);
+                }
                 continue;
             }
-            Event::Settled { .. } => continue,
         };
-        if confirmed.contains(position) {
+        if over.contains(position) {
             anomalies.push(Anomaly::SettledRedelivered(value, position.clone()));
         }
-        let Some(value) = value.filter(|value| attempted.contains(value)) else {
+        let Some(value) = expected(history, attempted, value, position) else {
             anomalies.push(Anomaly::Unexpected(value, position.clone()));
             continue;
         };
-        if !history.per_key || !seen.insert(value) {
-            seen.insert(value);
+        seen.insert(value);
+        // An acknowledgement that got lost lets a message come again behind newer ones.
+        if !history.per_key || done.contains(position) {
             continue;
         }
         // The order is that of storage, which may be another than that of publishing.
         match latest.get(&value.key) {
             Some((behind, at)) if *at > position => {
-                anomalies.push(Anomaly::DeliveredOutOfOrder { value, behind: *behind });
+                if late.insert(position) {
+                    anomalies.push(Anomaly::DeliveredOutOfOrder { value, behind: *behind });
+                }
             }
             _ => {
                 latest.insert(value.key, (value, position));
@@ -195,6 +217,28 @@ fn deliveries(history: &History, attempted: &HashSet<Value>, anomalies: &mut Vec
         }
     }
     missing(history, &seen, Anomaly::Undelivered, anomalies);
+    forgotten(history, attempted, done, anomalies);
+}
+
+/// Delivered, not settled, and never delivered again.
+fn forgotten<'a>(
+    history: &'a History,
+    attempted: &HashSet<Value>,
+    mut done: HashSet<&'a Position>,
+    anomalies: &mut Vec<Anomaly>,
+) {
+    // The last attempt may have run out of time, and the bus dead-lettered it by itself.
+    let letters: HashSet<Value> =
+        history.letters.iter().filter_map(|letter| letter.value).collect();
+    for event in &history.events {
+        if let Event::Delivered { value, position, .. } = event
+            && let Some(value) = expected(history, attempted, *value, position)
+            && !letters.contains(&value)
+            && done.insert(position)
+        {
+            anomalies.push(Anomaly::NotRedelivered(value, position.clone()));
+        }
+    }
 }
 
 /// Dead letters exactly when exhausted.

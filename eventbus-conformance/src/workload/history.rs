@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use eventbus_core::Position;
+use eventbus_core::{Position, Topic};
 
 use super::Value;
 
@@ -16,6 +16,8 @@ pub struct History {
     pub handled: Vec<Value>,
     /// The counters of the publishing bus after its close.
     pub counts: Counts,
+    /// The topic of the workload; `None` where all positions are in it.
+    pub topic: Option<Topic>,
     /// All that the topic holds, read from its start after the run. `None` stands for a message
     /// that is no value of the workload.
     pub stored: Vec<(Option<Value>, Position)>,
@@ -43,13 +45,22 @@ pub struct Attempt {
     pub value: Value,
     /// What became of it.
     pub outcome: Outcome,
+    /// Whether the publisher was told, so that the failure handler must not be.
+    pub told: bool,
 }
 
 impl Attempt {
-    /// A publish and its verdict.
+    /// A publish and its verdict, which nobody waited for.
     #[must_use]
     pub const fn new(value: Value, outcome: Outcome) -> Self {
-        Self { value, outcome }
+        Self { value, outcome, told: false }
+    }
+
+    /// The publisher was told the verdict.
+    #[must_use]
+    pub const fn told(mut self) -> Self {
+        self.told = true;
+        self
     }
 }
 
@@ -124,6 +135,14 @@ pub enum Settled {
     Nacked,
     /// By the `nack` of its last attempt, which makes it a dead letter.
     Exhausted,
+}
+
+impl Settled {
+    /// Whether the group is done with the message.
+    #[must_use]
+    pub const fn for_good(self) -> bool {
+        !matches!(self, Self::Nacked)
+    }
 }
 
 /// A message on the dead-letter topic.

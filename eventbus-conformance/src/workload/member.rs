@@ -19,6 +19,8 @@ use crate::{Result, within};
 
 /// Every how manieth acknowledgement is confirmed.
 const CONFIRMED: u64 = 16;
+/// How long a message that was nacked first stays away.
+const LATER: Duration = Duration::from_millis(20);
 /// How long a member waits before it subscribes anew.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -133,15 +135,20 @@ impl Group {
         let (outcome, how): (Result<(), SettleError>, _) = if poisoned {
             let last = attempt >= MAX_ATTEMPTS;
             let how = if last { Settled::Exhausted } else { Settled::Nacked };
-            (delivery.nack(Duration::ZERO).await, how)
+            // Time for its successors, which must not use it where the order is kept.
+            let delay = if attempt == 1 { LATER } else { Duration::ZERO };
+            (delivery.nack(delay).await, how)
         } else if count.is_multiple_of(CONFIRMED) {
             (delivery.ack_confirmed().await, Settled::Confirmed)
         } else {
             (delivery.ack().await, Settled::Sent)
         };
-        // What could not be settled comes again.
-        if outcome.is_ok() {
-            self.recorder.settled(position, how);
+        match (outcome, how) {
+            (Ok(()), how) => self.recorder.settled(position, how),
+            // Without its confirmation it may have arrived all the same.
+            (Err(_), Settled::Confirmed) => self.recorder.settled(position, Settled::Sent),
+            // What could not be settled comes again.
+            (Err(_), _) => {}
         }
     }
 }

@@ -16,16 +16,42 @@ pub struct Recorder(Arc<Mutex<Record>>);
 
 #[derive(Default)]
 struct Record {
-    /// No outcome yet: published detached, or pending.
-    attempts: Vec<(Value, Option<Outcome>)>,
+    attempts: Vec<Written>,
     handled: Vec<(Value, Outcome)>,
     delivered: HashSet<Value>,
+    /// Delivered, and not settled for good.
+    open: HashSet<Position>,
+    done: HashSet<Position>,
     events: Vec<Event>,
     ended: Vec<String>,
     errors: BTreeMap<String, u64>,
 }
 
+/// A publish; without an outcome it was detached, or is pending.
+struct Written {
+    value: Value,
+    told: Option<Outcome>,
+}
+
 impl Record {
+    /// The verdicts, once all publishing is over: of the detached ones, what did not reach the
+    /// failure handler by now is acknowledged.
+    fn verdicts(&self) -> Vec<Attempt> {
+        let handled: HashMap<Value, Outcome> = self.handled.iter().copied().collect();
+        let attempts = self.attempts.iter().map(|Written { value, told }| match told {
+            Some(outcome) => Attempt::new(*value, *outcome).told(),
+            None => {
+                let outcome = handled.get(value).copied().unwrap_or(Outcome::Acknowledged);
+                Attempt::new(*value, outcome)
+            }
+        });
+        attempts.collect()
+    }
+
+    fn tell(&mut self, begun: Begun, outcome: Outcome) {
+        self.attempts[begun.0].told = Some(outcome);
+    }
+
     /// The facts of an error differ, so they are left out.
     fn count(&mut self, error: &Error) {
         let ambiguous = if error.is_ambiguous() { " (ambiguous)" } else { "" };
@@ -49,12 +75,12 @@ impl Recorder {
 
     pub(super) fn begin(&self, value: Value) -> Begun {
         let mut record = self.lock();
-        record.attempts.push((value, None));
+        record.attempts.push(Written { value, told: None });
         Begun(record.attempts.len() - 1)
     }
 
     pub(super) fn end(&self, begun: Begun, outcome: Outcome) {
-        self.lock().attempts[begun.0].1 = Some(outcome);
+        self.lock().tell(begun, outcome);
     }
 
     pub(super) fn handled(&self, value: Value, error: &Error) {
@@ -65,7 +91,7 @@ impl Recorder {
 
     pub(super) fn failed(&self, begun: Begun, error: &Error) {
         let mut record = self.lock();
-        record.attempts[begun.0].1 = Some(outcome_of(error));
+        record.tell(begun, outcome_of(error));
         record.count(error);
     }
 
@@ -80,45 +106,48 @@ impl Recorder {
     pub fn delivered(&self, value: Option<Value>, position: Position, attempt: u32) {
         let mut record = self.lock();
         record.delivered.extend(value);
+        if value.is_some() && !record.done.contains(&position) {
+            record.open.insert(position.clone());
+        }
         record.events.push(Event::Delivered { value, position, attempt });
     }
 
     /// A member settled a delivery without an error.
     pub fn settled(&self, position: Position, how: Settled) {
-        self.lock().events.push(Event::Settled { position, how });
+        let mut record = self.lock();
+        if how.for_good() {
+            record.open.remove(&position);
+            record.done.insert(position.clone());
+        }
+        record.events.push(Event::Settled { position, how });
     }
 
     pub(super) fn ended(&self, why: String) {
         self.lock().ended.push(why);
     }
 
-    /// Gives the detached publishes their verdicts: what did not reach the failure handler by
-    /// now is acknowledged.
-    pub(super) fn resolve(&self) {
-        let mut record = self.lock();
-        let handled: HashMap<Value, Outcome> = record.handled.iter().copied().collect();
-        for (value, outcome) in &mut record.attempts {
-            let verdict = || handled.get(value).copied().unwrap_or(Outcome::Acknowledged);
-            outcome.get_or_insert_with(verdict);
-        }
-    }
-
-    /// What is acknowledged and was not delivered to the group yet.
+    /// What is acknowledged and was not delivered to the group yet, once all publishing is over.
     pub(super) fn undelivered(&self) -> Vec<Value> {
         let record = self.lock();
-        let acknowledged =
-            record.attempts.iter().filter(|(_, outcome)| *outcome == Some(Outcome::Acknowledged));
-        let values = acknowledged.map(|(value, _)| *value);
-        values.filter(|value| !record.delivered.contains(value)).collect()
+        let missing = |attempt: &Attempt| {
+            attempt.outcome == Outcome::Acknowledged && !record.delivered.contains(&attempt.value)
+        };
+        record.verdicts().into_iter().filter(missing).map(|attempt| attempt.value).collect()
     }
 
     pub(super) fn is_delivered(&self, value: &Value) -> bool {
         self.lock().delivered.contains(value)
     }
 
-    /// How many different values were delivered.
-    pub(super) fn different(&self) -> usize {
-        self.lock().delivered.len()
+    /// How many deliveries are not settled for good.
+    pub(super) fn open(&self) -> usize {
+        self.lock().open.len()
+    }
+
+    /// How far the group has come: values that were delivered, and messages settled for good.
+    pub(super) fn progress(&self) -> usize {
+        let record = self.lock();
+        record.delivered.len() + record.done.len()
     }
 
     /// How many deliveries there were.
@@ -131,12 +160,9 @@ impl Recorder {
     /// What the writers and the group saw; the rest is still missing.
     pub(super) fn history(&self) -> History {
         let mut record = self.lock();
-        let attempts = std::mem::take(&mut record.attempts);
+        let attempts = record.verdicts();
         History {
-            attempts: attempts
-                .into_iter()
-                .map(|(value, outcome)| Attempt::new(value, outcome.unwrap_or(Outcome::Unknown)))
-                .collect(),
+            attempts,
             handled: record.handled.drain(..).map(|(value, _)| value).collect(),
             events: std::mem::take(&mut record.events),
             ended: std::mem::take(&mut record.ended),

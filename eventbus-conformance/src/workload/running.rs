@@ -24,6 +24,8 @@ use crate::{Context, Failure, PATIENCE, Result, within};
 const POLL: Duration = Duration::from_millis(2);
 /// How long writers may take to end: each waits for its last verdicts.
 const END: Duration = Duration::from_secs(60);
+/// So many times [`Workload::drain`], and the group stays behind although it goes on.
+const DRAINS: u32 = 4;
 
 /// A workload that is running. Dropped without [`finish`](Self::finish), it is aborted.
 pub struct Running {
@@ -212,8 +214,8 @@ impl Running {
         self.group.work.store(millis, Ordering::Relaxed);
     }
 
-    /// Stops the writers, waits until the group has got all that was acknowledged or gets nothing
-    /// new for [`Workload::drain`], and reads all that is stored.
+    /// Stops the writers, waits until the group has settled all that was acknowledged or gets
+    /// nothing new for [`Workload::drain`], and reads all that is stored.
     ///
     /// # Errors
     /// When something does not come to its end at all: a writer without a verdict, a close, a
@@ -230,6 +232,7 @@ impl Running {
         history.counts = self.publisher.stats().into();
         history.max_attempts = self.workload.poison.map(|_| MAX_ATTEMPTS);
         history.per_key = self.per_key;
+        history.topic = Some(self.topic.clone());
         let reader = self.context.bus().await?;
         let keys = self.workload.keys;
         let stored = read_whole(&reader, &self.topic, keys).await?;
@@ -265,7 +268,6 @@ impl Running {
             let _ = self.publisher.flush().await;
         }
         within("the close of the publishing bus", self.publisher.close()).await??;
-        self.group.recorder.resolve();
         Ok(())
     }
 
@@ -274,18 +276,23 @@ impl Running {
         self.work(Duration::ZERO);
         let recorder = &self.group.recorder;
         let mut missing = recorder.undelivered();
-        let (mut different, mut since) = (recorder.different(), Instant::now());
+        let started = Instant::now();
+        let (mut progress, mut since) = (recorder.progress(), started);
         loop {
             while missing.last().is_some_and(|value| recorder.is_delivered(value)) {
                 missing.pop();
             }
-            if missing.is_empty() {
+            if missing.is_empty() && recorder.open() == 0 {
                 return None;
             }
-            let now = recorder.different();
-            if now > different {
-                (different, since) = (now, Instant::now());
+            let now = recorder.progress();
+            if now > progress {
+                (progress, since) = (now, Instant::now());
             } else if since.elapsed() > self.workload.drain {
+                break;
+            }
+            if started.elapsed() > self.workload.drain * DRAINS {
+                // It never ends: what is dead-lettered comes again, for example.
                 break;
             }
             tokio::time::sleep(POLL).await;
