@@ -28,6 +28,9 @@ pub fn suite() -> Suite {
         Backend::new("kafka", |scenario| Arc::new(kafka::KafkaHarness::new(scenario))),
         Backend::new("memory", |_| Arc::new(memory::Memory::new())),
         Backend::new("nats", |_| Arc::new(nats::NatsHarness::new("nats", ""))),
+        Backend::new("nats-fast", |_| {
+            Arc::new(nats::NatsHarness::new("nats-fast", "fast_ingest=always"))
+        }),
         Backend::new("nats-strict", |_| {
             Arc::new(nats::NatsHarness::new("nats-strict", "strict_order=true"))
         }),

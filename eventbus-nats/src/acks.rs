@@ -11,9 +11,10 @@ use tokio::sync::broadcast;
 use crate::{
     connection::{Connection, Link},
     error::{self, Refusal, STREAM_NOT_FOUND, Violation},
+    fast::{self, Word},
+    inbox::{Inboxes, reply_prefix},
     provision::Streams,
     publish::{Answer, Ring, Sent},
-    writer::{Inboxes, reply_prefix},
 };
 
 type Probe = Pin<Box<dyn Future<Output = (usize, Error)> + Send>>;
@@ -65,9 +66,8 @@ impl Matcher {
 
     /// Prepares a link for answers.
     pub(crate) async fn listen(inboxes: &Inboxes, link: &Link) -> Result<Subscriber, Error> {
-        let inbox = format!("{}.*", inboxes.of(link));
         link.client
-            .subscribe(inbox)
+            .subscribe(inboxes.all())
             .await
             .map_err(|failure| error::not_connected().with_context("client:", failure))
     }
@@ -90,7 +90,8 @@ impl Matcher {
 
     /// Matches answers until the connection is lost.
     async fn match_answers(&mut self, link: &Link, answers: Subscriber) {
-        let prefix = reply_prefix(&self.inboxes.of(link)).len();
+        let prefix = reply_prefix(&self.inboxes.of(link));
+        let batches = self.inboxes.of_batches();
         let mut chunks = answers.ready_chunks(self.batch);
         let mut parsed = Vec::with_capacity(self.batch);
         let (mut unanswerable, mut doubtful) = (Vec::new(), Vec::new());
@@ -99,14 +100,17 @@ impl Matcher {
                 biased;
                 chunk = chunks.next() => {
                     let Some(chunk) = chunk else { return };
-                    parsed.extend(chunk.iter().filter_map(|message| parse(message, prefix)));
-                    self.ring.answer(&mut parsed, link.number, &mut unanswerable, &mut doubtful);
-                    for sent in unanswerable.drain(..) {
-                        self.waiting(sent.route.0.stream).push(sent);
+                    for message in &chunk {
+                        if let Some(answer) = parse(message, &prefix) {
+                            parsed.push(answer);
+                        } else if let Some((number, sequence, word)) = of_batch(message, &batches) {
+                            self.hear(link.number, number, sequence, word);
+                        }
                     }
-                    for stream in doubtful.drain(..) {
-                        self.waiting(stream);
+                    if !parsed.is_empty() {
+                        self.ring.answer(&mut parsed, link.number, &mut unanswerable, &mut doubtful);
                     }
+                    self.find_out(unanswerable.drain(..), doubtful.drain(..));
                 }
                 Ok(violation) = self.violations.recv() => {
                     if violation.publish {
@@ -121,8 +125,29 @@ impl Matcher {
         }
     }
 
-    /// Nobody took what is for this stream: because it is gone, or because it cannot for a while?
-    /// What waits for the answer.
+    /// An answer to the message `sequence` of a batch.
+    fn hear(&mut self, link: u64, number: u64, sequence: u64, word: Word) {
+        let outcome =
+            self.ring.with_fast(link, |fast, outcome| fast.hear(number, sequence, word, outcome));
+        self.find_out(outcome.unanswerable, outcome.doubtful);
+    }
+
+    /// Nobody took these, or what is for these streams: because the stream is gone, or because it
+    /// cannot for a while?
+    fn find_out(
+        &mut self,
+        unanswerable: impl IntoIterator<Item = Sent>,
+        doubtful: impl IntoIterator<Item = usize>,
+    ) {
+        for sent in unanswerable {
+            self.waiting(sent.route.0.stream).push(sent);
+        }
+        for stream in doubtful {
+            self.waiting(stream);
+        }
+    }
+
+    /// Asks for a stream, if it is not being asked for. Gives what waits for the answer.
     fn waiting(&mut self, stream: usize) -> &mut Vec<Sent> {
         self.unanswerable.entry(stream).or_insert_with(|| {
             self.probes.push(probe(self.streams.clone(), stream));
@@ -135,6 +160,7 @@ impl Matcher {
         self.ring.report(waiting.iter().map(|sent| (sent.id, Err(error.clone()))).collect());
         if error.kind() == ErrorKind::TopicNotFound {
             self.ring.give_up_repetitions(stream, error);
+            self.ring.with_fast(0, |fast, outcome| fast.stream_is_gone(stream, outcome));
         }
     }
 }
@@ -151,8 +177,14 @@ fn probe(streams: Arc<Streams>, stream: usize) -> Probe {
     })
 }
 
-fn parse(message: &Message, prefix: usize) -> Option<(u64, Answer)> {
-    let token = u64::from_str_radix(message.subject.get(prefix..)?, 16).ok()?;
+/// An answer about a batch: its number, the sequence of the message, and what is said.
+fn of_batch(message: &Message, prefix: &str) -> Option<(u64, u64, Word)> {
+    let (number, sequence) = fast::address(message.subject.strip_prefix(prefix)?)?;
+    Some((number, sequence, Word::parse(message)?))
+}
+
+fn parse(message: &Message, prefix: &str) -> Option<(u64, Answer)> {
+    let token = u64::from_str_radix(message.subject.strip_prefix(prefix)?, 16).ok()?;
     if message.status == Some(StatusCode::NO_RESPONDERS) {
         return Some((token, Answer::NoResponders));
     }
@@ -184,7 +216,7 @@ mod tests {
             description: None,
             length: 0,
         };
-        parse(&message, "_I.".len())
+        parse(&message, "_I.")
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! How to reach the servers, and which streams hold the topics.
 
+mod ingest;
 mod streams;
 mod url;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::raw;
 pub use eventbus_core::Secret;
+pub use ingest::FastIngest;
 pub use streams::{StreamMapping, StreamMappings};
 
 /// Where a stream keeps its messages.
@@ -95,6 +97,9 @@ pub struct NatsConfig {
     /// Keeps the order of a key even across a lost connection, at the price of one envelope
     /// in flight per key: capability `ordered_across_reconnect`.
     pub strict_order: bool,
+    /// Whether messages go through batches, which are faster and keep their order; `auto` by
+    /// default.
+    pub fast_ingest: FastIngest,
     /// The header that holds the ordering key in raw topics, which NATS itself does not know;
     /// `eb-key` by default.
     pub raw_key_header: String,
@@ -131,6 +136,7 @@ impl NatsConfig {
         "max_age",
         "duplicate_window",
         "strict_order",
+        "fast_ingest",
         "raw_key_header",
         "connect_timeout",
         "ping_interval",
@@ -182,6 +188,10 @@ impl NatsConfig {
             && window > age
         {
             return Err(invalid("duplicate_window", "must not be longer than `max_age`"));
+        }
+        if self.strict_order && self.fast_ingest == FastIngest::Always {
+            let message = "`always` keeps the order by itself; leave out `strict_order`";
+            return Err(invalid("fast_ingest", message));
         }
         let key = &self.raw_key_header;
         let is_field = RAW_FIELDS.iter().any(|field| field.eq_ignore_ascii_case(key));
@@ -243,6 +253,7 @@ impl Default for NatsConfig {
             max_age: None,
             duplicate_window: None,
             strict_order: false,
+            fast_ingest: FastIngest::Auto,
             raw_key_header: "eb-key".to_owned(),
             connect_timeout: Duration::from_secs(5),
             ping_interval: Duration::from_secs(5),

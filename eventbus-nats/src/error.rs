@@ -31,6 +31,10 @@ pub(crate) const CONSUMER_EXISTS: u32 = 10148;
 pub(crate) const STREAM_NOT_FOUND: u32 = 10059;
 pub(crate) const STREAM_NAME_EXISTS: u32 = 10058;
 pub(crate) const STREAM_OVERLAP: u32 = 10065;
+pub(crate) const UNKNOWN_BATCH: u32 = 10208;
+/// Disabled, or not understood.
+pub(crate) const NO_BATCHES: [u32; 3] = [10205, 10206, 10207];
+pub(crate) const TOO_MANY_BATCHES: u32 = 10211;
 pub(crate) const NO_MESSAGE_FOUND: u32 = 10037;
 const MESSAGE_TOO_LARGE: u32 = 10054;
 const STORE_FAILED: u32 = 10077;
@@ -54,6 +58,14 @@ impl Refusal {
                 ErrorKind::Rejected,
                 "the stream did not store the message, most likely because it is full and set \
                  to refuse new messages",
+            ),
+            TOO_MANY_BATCHES => {
+                error(ErrorKind::Unavailable, "too many batches are open at the server")
+            }
+            code if NO_BATCHES.contains(&code) => error(
+                ErrorKind::Rejected,
+                "the stream takes no batches; set its `allow_batched`, or connect with \
+                 `fast_ingest=auto`",
             ),
             code if JETSTREAM_OFF.contains(&code) => error(
                 ErrorKind::Unavailable,
@@ -92,6 +104,15 @@ pub(crate) fn connection_lost() -> Error {
         ErrorKind::Unavailable,
         "the connection was lost before the acknowledgement came, so whether it was stored is \
          unknown; look for its id before publishing it again, or publish idempotently",
+    )
+    .ambiguous()
+}
+
+pub(crate) fn batch_forgotten() -> Error {
+    error(
+        ErrorKind::Unavailable,
+        "the server forgot the batch before it acknowledged this message, so whether it was stored \
+         is unknown; look for its id before publishing it again, or publish idempotently",
     )
     .ambiguous()
 }
@@ -146,15 +167,23 @@ fn unreachable(failure: &async_nats::ConnectError) -> Error {
 /// Whether a server is too old for what is asked of it here. A version that cannot be read is
 /// given the benefit of the doubt.
 pub(crate) fn check_version(server: &str, version: &str) -> Result<(), Error> {
+    if is_at_least(version, OLDEST_SERVER) {
+        return Ok(());
+    }
+    Err(error(
+        ErrorKind::Unsupported,
+        "the server is too old; upgrade it to nats-server 2.10 or newer",
+    )
+    .with_context("version", version)
+    .with_context("server", server))
+}
+
+/// Whether a server's version is one of these or newer, or cannot be read.
+pub(crate) fn is_at_least(version: &str, (major, minor): (u32, u32)) -> bool {
     let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
     match (numbers.next(), numbers.next()) {
-        (Some(major), Some(minor)) if (major, minor) < OLDEST_SERVER => Err(error(
-            ErrorKind::Unsupported,
-            "the server is too old; upgrade it to nats-server 2.10 or newer",
-        )
-        .with_context("version", version)
-        .with_context("server", server)),
-        _ => Ok(()),
+        (Some(found), Some(point)) => (found, point) >= (major, minor),
+        _ => true,
     }
 }
 

@@ -37,7 +37,9 @@ mod consumer;
 mod delivered;
 mod desk;
 mod error;
+mod fast;
 mod feed;
+mod inbox;
 mod lanes;
 mod leave;
 mod name;
@@ -65,7 +67,7 @@ use eventbus_core::{
 };
 
 pub use async_nats;
-pub use config::{NatsConfig, Secret, Storage, StreamMapping, StreamMappings};
+pub use config::{FastIngest, NatsConfig, Secret, Storage, StreamMapping, StreamMappings};
 pub use publish::Route;
 pub use subscribe::NatsSource;
 pub use transport::NatsTransport;

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     api::{Failure, PATIENCE},
-    config::{NatsConfig, Storage, StreamMapping},
+    config::{FastIngest, NatsConfig, Storage, StreamMapping},
     connection::{Connection, Link},
     error::{self, STREAM_NAME_EXISTS, STREAM_NOT_FOUND, STREAM_OVERLAP},
     name,
@@ -59,6 +59,9 @@ pub(crate) struct StreamConfig {
     pub(crate) sealed: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) no_ack: bool,
+    /// Whether it takes batches.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) allow_batched: bool,
     #[serde(default, skip_serializing)]
     pub(crate) mirror: Option<serde::de::IgnoredAny>,
 }
@@ -76,14 +79,24 @@ const fn is_zero(nanos: &u64) -> bool {
 pub(crate) struct Streams {
     connection: Arc<Connection>,
     provision: Provision,
+    /// Whether the server takes batches, and they are wanted.
+    batches: bool,
     /// What was found out about each stream of the configuration.
-    known: Vec<Mutex<Option<Duration>>>,
+    known: Vec<Mutex<Option<Provided>>>,
+}
+
+/// What is known of a stream that is there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Provided {
+    pub(crate) duplicate_window: Duration,
+    /// Whether it takes batches, as far as is known.
+    pub(crate) batches: bool,
 }
 
 impl Streams {
-    pub(crate) fn new(connection: Arc<Connection>, provision: Provision) -> Self {
+    pub(crate) fn new(connection: Arc<Connection>, provision: Provision, batches: bool) -> Self {
         let known = connection.config.streams.iter().map(|_| Mutex::default()).collect();
-        Self { connection, provision, known }
+        Self { connection, provision, batches, known }
     }
 
     fn config(&self) -> &NatsConfig {
@@ -110,19 +123,32 @@ impl Streams {
         streams.filter(|(_, parts)| !parts.is_empty()).collect()
     }
 
-    /// Does what the provisioning setting says, once per stream. Gives its duplicate window.
-    pub(crate) async fn provide(&self, index: usize) -> Result<Duration, Error> {
+    /// Does what the provisioning setting says, once per stream.
+    pub(crate) async fn provide(&self, index: usize) -> Result<Provided, Error> {
         let mut known = self.known[index].lock().await;
-        if let Some(window) = *known {
-            return Ok(window);
+        if let Some(provided) = *known {
+            return Ok(provided);
         }
-        let window = match self.provision {
+        let provided = match self.provision {
             Provision::Create => self.create(index).await?,
             Provision::Verify => self.verify(index).await?,
-            _ => self.config().duplicate_window.unwrap_or(DEFAULT_DUPLICATE_WINDOW),
+            _ => Provided {
+                duplicate_window: self
+                    .config()
+                    .duplicate_window
+                    .unwrap_or(DEFAULT_DUPLICATE_WINDOW),
+                batches: self.batches,
+            },
         };
-        *known = Some(window);
-        Ok(window)
+        *known = Some(provided);
+        Ok(provided)
+    }
+
+    fn provided(&self, found: &StreamConfig) -> Provided {
+        Provided {
+            duplicate_window: Duration::from_nanos(found.duplicate_window),
+            batches: self.batches && found.allow_batched,
+        }
     }
 
     /// The stream turned out not to exist any more.
@@ -163,19 +189,19 @@ impl Streams {
         problems
     }
 
-    async fn verify(&self, index: usize) -> Result<Duration, Error> {
+    async fn verify(&self, index: usize) -> Result<Provided, Error> {
         let mapping = self.config().streams.get(index);
         let info = self.info(index).await.map_err(|failure| in_stream(failure.into(), mapping))?;
         self.check(mapping, &info.config)?;
-        Ok(Duration::from_nanos(info.config.duplicate_window))
+        Ok(self.provided(&info.config))
     }
 
-    async fn create(&self, index: usize) -> Result<Duration, Error> {
+    async fn create(&self, index: usize) -> Result<Provided, Error> {
         let mapping = self.config().streams.get(index);
         match self.info(index).await {
             Ok(info) => {
                 self.check(mapping, &info.config)?;
-                return Ok(Duration::from_nanos(info.config.duplicate_window));
+                return Ok(self.provided(&info.config));
             }
             Err(failure) if failure.is(STREAM_NOT_FOUND) => {}
             Err(failure) => return Err(in_stream(failure.into(), mapping)),
@@ -183,7 +209,7 @@ impl Streams {
         let call = format!("STREAM.CREATE.{}", mapping.name);
         let wanted = self.wanted(mapping);
         match self.connection.ask::<StreamInfo>(&call, &wanted).await {
-            Ok(info) => Ok(Duration::from_nanos(info.config.duplicate_window)),
+            Ok(info) => Ok(self.provided(&info.config)),
             // Somebody else was faster.
             Err(failure) if failure.is(STREAM_NAME_EXISTS) => self.verify(index).await,
             Err(failure) if failure.is(STREAM_OVERLAP) => Err(error::error(
@@ -215,6 +241,7 @@ impl Streams {
             duplicate_window: config.duplicate_window.map_or(0, nanos),
             sealed: false,
             no_ack: false,
+            allow_batched: self.batches,
             mirror: None,
         }
     }
@@ -263,6 +290,9 @@ fn differences(config: &NatsConfig, subjects: &[String], found: &StreamConfig) -
         as_text(found.duplicate_window),
         config.duplicate_window.map(nanos).map(as_text),
     );
+    if config.fast_ingest == FastIngest::Always && !found.allow_batched {
+        all.push("`allow_batched` is not set, and `fast_ingest` is `always`".to_owned());
+    }
     if found.sealed {
         all.push("it is sealed".to_owned());
     }
@@ -304,6 +334,7 @@ mod tests {
             duplicate_window: nanos(Duration::from_secs(120)),
             sealed: false,
             no_ack: false,
+            allow_batched: false,
             mirror: None,
         }
     }

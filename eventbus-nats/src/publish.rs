@@ -21,7 +21,13 @@ use eventbus_core::{
 };
 use tokio::sync::Notify;
 
-use crate::{error, lanes::Lanes, raw, slab::Slab};
+use crate::{
+    error,
+    fast::{Fast, Outcome},
+    lanes::Lanes,
+    raw,
+    slab::Slab,
+};
 
 /// The header by which a stream recognises what it has stored already.
 pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
@@ -37,11 +43,23 @@ pub(crate) struct RouteInfo {
     /// The stream, by its place in the configuration.
     pub(crate) stream: usize,
     pub(crate) duplicate_window: Duration,
+    /// Whether the stream takes batches, as far as is known.
+    pub(crate) batches: bool,
     /// The last link over which the broker has acknowledged something of this topic.
     pub(crate) acknowledged_on: AtomicU64,
 }
 
-/// An envelope that was not written yet.
+impl Route {
+    /// The error of a message that the server forbids.
+    pub(crate) fn denied(&self, error: &Error, link: u64) -> Error {
+        // The permission went away while this topic was in use: an acknowledgement may
+        // still be on its way.
+        let in_use = self.0.acknowledged_on.load(Ordering::Relaxed) == link;
+        if in_use { error.clone().ambiguous() } else { error.clone() }
+    }
+}
+
+/// An envelope that was not written yet, or may have to be written again.
 pub(crate) struct Message {
     pub(crate) id: EntryId,
     pub(crate) route: Route,
@@ -50,6 +68,12 @@ pub(crate) struct Message {
     /// Of a raw topic.
     pub(crate) headers: Option<Box<HeaderMap>>,
     pub(crate) order: Option<Order>,
+    /// Its publisher asked for it, and may ask whether it was there.
+    pub(crate) idempotent: bool,
+    /// Somebody waits for its verdict.
+    pub(crate) awaited: bool,
+    /// When it was first written, if it may be stored and the stream would recognise it.
+    pub(crate) written: Option<Instant>,
 }
 
 /// What `strict_order` needs to know about a message.
@@ -75,9 +99,16 @@ pub(crate) struct Sent {
     pub(crate) route: Route,
     /// All that is needed to send it again; only with `strict_order`.
     pub(crate) kept: Option<Box<Kept>>,
+    pub(crate) idempotent: bool,
 }
 
 impl Sent {
+    /// Of a batch that nobody took.
+    pub(crate) fn alone(message: Message) -> Self {
+        let Message { id, route, idempotent, .. } = message;
+        Self { id, route, kept: None, idempotent }
+    }
+
     /// Written more than once.
     fn is_repeated(&self) -> bool {
         self.kept.as_ref().is_some_and(|kept| kept.order.first_sent != kept.order.last_sent)
@@ -107,6 +138,7 @@ pub(crate) struct State {
     pub(crate) queue: VecDeque<Message>,
     pub(crate) sent: Slab<Sent>,
     pub(crate) lanes: Lanes,
+    pub(crate) fast: Fast,
     /// The writer sleeps and wants to be woken.
     pub(crate) idle: bool,
     closed: bool,
@@ -119,12 +151,14 @@ impl Ring {
         ack_timeout: Duration,
         strict: bool,
         key_header: &str,
+        fast: Fast,
     ) -> Self {
         Self {
             state: Mutex::new(State {
                 queue: VecDeque::new(),
                 sent: Slab::new(),
                 lanes: Lanes::default(),
+                fast,
                 idle: false,
                 closed: false,
             }),
@@ -189,6 +223,9 @@ impl Ring {
             message_id,
             headers,
             order,
+            idempotent: outgoing.options.idempotent,
+            awaited: outgoing.awaited,
+            written: None,
         }
     }
 
@@ -280,13 +317,37 @@ impl Ring {
             denied
         };
         self.wake.notify_one();
-        let verdict = |sent: &Sent| {
-            // The permission went away while this topic was in use: an acknowledgement may
-            // still be on its way.
-            let in_use = sent.route.0.acknowledged_on.load(Ordering::Relaxed) == link;
-            Err(if in_use { error.clone().ambiguous() } else { error.clone() })
+        let verdict = |sent: &Sent| (sent.id, Err(sent.route.denied(error, link)));
+        self.verdicts.complete_all(denied.iter().map(verdict));
+        self.with_fast(link, |fast, outcome| fast.denied(subject, error, outcome));
+    }
+
+    /// Does something about the batches, and what follows from it. Gives what is left to do.
+    pub(crate) fn with_fast(
+        &self,
+        link: u64,
+        what: impl FnOnce(&mut Fast, &mut Outcome),
+    ) -> Outcome {
+        let mut outcome = Outcome { link, ..Outcome::default() };
+        let wake = {
+            let mut state = self.lock();
+            what(&mut state.fast, &mut outcome);
+            state.write_again(&mut outcome, &self.verdicts);
+            std::mem::take(&mut state.idle)
         };
-        self.verdicts.complete_all(denied.iter().map(|sent| (sent.id, verdict(sent))));
+        if wake {
+            self.wake.notify_one();
+        }
+        self.follow(outcome)
+    }
+
+    /// Tells the engine what came of it. Gives what is left to do.
+    pub(crate) fn follow(&self, mut outcome: Outcome) -> Outcome {
+        self.report(std::mem::take(&mut outcome.verdicts));
+        for message in outcome.stuck.drain(..) {
+            self.verdicts.retry(message.id, error::no_responders());
+        }
+        outcome
     }
 
     /// Forgets what has its verdict already, when there is a lot of it.
@@ -308,6 +369,7 @@ impl Ring {
                 state.lanes.leave(message);
             }
             unsent.extend(waiting);
+            unsent.splice(0..0, state.fast.drain_held());
             unsent
         };
         for message in unsent {
@@ -320,7 +382,8 @@ impl Ring {
         let queued: Vec<_> = {
             let mut state = self.lock();
             state.closed = true;
-            let mut queued: Vec<_> = state.queue.drain(..).collect();
+            let mut queued = state.fast.drain_held();
+            queued.extend(state.queue.drain(..));
             queued.extend(state.lanes.drain_waiting());
             queued
         };
@@ -333,6 +396,15 @@ impl Ring {
 }
 
 impl State {
+    /// Puts what is to be written again before all that waits, but for what has its verdict.
+    pub(crate) fn write_again(&mut self, outcome: &mut Outcome, verdicts: &Verdicts) {
+        outcome
+            .again
+            .retain(|message| message.written.is_some() || verdicts.is_pending(message.id));
+        outcome.again.append(&mut self.queue);
+        std::mem::swap(&mut self.queue, &mut outcome.again);
+    }
+
     /// A message of a lane has its answer: the next one may be written. True if there is one.
     pub(crate) fn release(&mut self, sent: &Sent) -> bool {
         let lane = sent.kept.as_ref().and_then(|kept| kept.order.lane);
@@ -346,7 +418,7 @@ impl State {
 impl Message {
     /// Never written.
     pub(crate) fn is_fresh(&self) -> bool {
-        self.order.is_none_or(|order| order.first_sent.is_none())
+        self.written.is_none() && self.order.is_none_or(|order| order.first_sent.is_none())
     }
 }
 

@@ -14,15 +14,18 @@ use eventbus_core::{
 use tokio::task::JoinHandle;
 
 use crate::{
-    SCHEME, Storage,
+    FastIngest, SCHEME, Storage,
     acks::Matcher,
     config::NatsConfig,
     connection::{Connection, Link},
-    error, name,
+    error,
+    fast::{self, Fast},
+    inbox::Inboxes,
+    name,
     provision::Streams,
     publish::{Ring, Route, RouteInfo},
     raw,
-    writer::{Inboxes, Writer},
+    writer::Writer,
 };
 
 /// What a message may need besides the envelope: the header with its id.
@@ -55,9 +58,13 @@ impl NatsTransport {
         let answers = Matcher::listen(&inboxes, &link).await?;
         let link = Arc::new(link);
         connection.check_jetstream(&link).await?;
-        let streams = Arc::new(Streams::new(connection.clone(), bus.provision));
+        let setting = connection.config.fast_ingest;
+        let batches = !strict && fast::is_possible(setting, &link.client.server_info().version)?;
+        let streams = Arc::new(Streams::new(connection.clone(), bus.provision, batches));
+        let fast = Fast::new(setting, &inboxes.of_batches(), bus.max_in_flight, bus.ack_timeout);
         let key_header = &connection.config.raw_key_header;
-        let ring = Ring::new(verdicts, bus.max_in_flight, bus.ack_timeout, strict, key_header);
+        let ring =
+            Ring::new(verdicts, bus.max_in_flight, bus.ack_timeout, strict, key_header, fast);
         let ring = Arc::new(ring);
         let capabilities = capabilities(&connection.config, &link.client);
         connection.set_link(Some(link.clone()));
@@ -99,7 +106,7 @@ fn take(tasks: &Mutex<Vec<JoinHandle<()>>>) -> Vec<JoinHandle<()>> {
 fn capabilities(config: &NatsConfig, client: &Client) -> Capabilities {
     let mut can = Capabilities::new(client.max_payload().saturating_sub(HEADER_ROOM));
     can.durable = config.storage != Some(Storage::Memory);
-    can.ordered_across_reconnect = config.strict_order;
+    can.ordered_across_reconnect = config.strict_order || config.fast_ingest == FastIngest::Always;
     can.idempotent_publish = true;
     can.cumulative_ack = true;
     can.group_options_checked = true;
@@ -122,13 +129,14 @@ impl Transport for NatsTransport {
 
     async fn resolve(&self, topic: &Topic) -> Result<Route, Error> {
         let stream = self.streams.of(topic)?;
-        let duplicate_window = self.streams.provide(stream).await?;
+        let provided = self.streams.provide(stream).await?;
         let subject = name::subject(&self.connection.config.prefix, topic.as_str());
         Ok(Route(Arc::new(RouteInfo {
             topic: topic.clone(),
             subject: Subject::from(subject),
             stream,
-            duplicate_window,
+            duplicate_window: provided.duplicate_window,
+            batches: provided.batches,
             acknowledged_on: AtomicU64::new(0),
         })))
     }

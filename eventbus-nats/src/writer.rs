@@ -6,14 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::{Client, HeaderMap, PublishError, PublishErrorKind, Subject};
-use bytes::{Bytes, BytesMut};
+use async_nats::{Client, PublishError, PublishErrorKind, Subject};
+use bytes::BytesMut;
 use eventbus_core::{Error, ErrorKind};
 use futures_util::FutureExt;
 
 use crate::{
     connection::{Link, Links},
     error,
+    fast::{Admission, Outcome, SUFFIX, To, Written},
+    inbox::{Inboxes, reply_prefix},
     publish::{Kept, MESSAGE_ID, Message, Order, Ring, Sent},
 };
 
@@ -21,23 +23,15 @@ use crate::{
 const BATCH: usize = 64;
 /// Reply subjects are written one behind the other into chunks of this size.
 const REPLY_CHUNK: usize = 8 << 10;
-/// A token in hexadecimal.
-const MAX_TOKEN: usize = 16;
+/// A token in hexadecimal, or a sequence, the operation and the suffix of a batch.
+const MAX_TOKEN: usize = 32;
 /// What an id, its header and the protocol may take of a stream's duplicate window.
 const WINDOW_MARGIN: u32 = 4;
 
 /// A message on its way from the queue to the client.
 struct Outbound {
-    token: u64,
-    subject: Subject,
-    payload: Bytes,
-    message_id: Option<Box<str>>,
-    headers: Option<Box<HeaderMap>>,
-}
-
-/// The part of the reply subject before the token.
-pub(crate) fn reply_prefix(inbox: &str) -> String {
-    format!("{inbox}.")
+    to: To,
+    written: Written,
 }
 
 pub(crate) struct Writer {
@@ -46,20 +40,6 @@ pub(crate) struct Writer {
     inboxes: Inboxes,
     reply: BytesMut,
     batch: Vec<Outbound>,
-}
-
-/// Makes the inbox of a link, the same for the writer and for who matches the answers.
-#[derive(Clone)]
-pub(crate) struct Inboxes(Arc<str>);
-
-impl Inboxes {
-    pub(crate) fn new(prefix: &str) -> Self {
-        Self(format!("{prefix}.{}", uuid::Uuid::now_v7().simple()).into())
-    }
-
-    pub(crate) fn of(&self, link: &Link) -> String {
-        format!("{}.{:x}", self.0, link.number)
-    }
 }
 
 impl Writer {
@@ -114,7 +94,7 @@ impl Writer {
                 self.repeat_overdue();
                 repeat_at = self.repeat_at();
             }
-            self.take();
+            let act_at = self.take(link);
             if self.batch.is_empty() {
                 tokio::select! {
                     () = self.ring.wake.notified() => {}
@@ -124,17 +104,18 @@ impl Writer {
                         }
                     }
                     () = at(repeat_at) => {}
+                    () = at(act_at) => {}
                 }
                 continue;
             }
             let mut batch = std::mem::take(&mut self.batch);
             let mut outbounds = batch.drain(..);
             while let Some(outbound) = outbounds.next() {
-                let token = outbound.token;
-                match self.write_one(&link.client, &prefix, outbound).await {
+                let Outbound { to, written } = outbound;
+                match self.write_one(&link.client, &prefix, &to, written).await {
                     Ok(()) => {}
                     Err(failure) if failure.kind() == PublishErrorKind::MaxPayloadExceeded => {
-                        self.too_large(token, &failure);
+                        self.too_large(&to, link, &failure);
                     }
                     Err(_) => {
                         self.take_back(outbounds);
@@ -150,16 +131,26 @@ impl Writer {
     /// The rest of a batch was certainly not written.
     fn take_back(&self, outbounds: impl DoubleEndedIterator<Item = Outbound>) {
         let mut state = self.ring.lock();
-        for outbound in outbounds.rev() {
-            let Some(sent) = state.sent.remove(outbound.token) else { continue };
+        for Outbound { to, written } in outbounds.rev() {
+            let token = match to {
+                To::Ring(token) => token,
+                To::Batch { number, sequence, .. } => {
+                    state.fast.not_written(number, sequence);
+                    continue;
+                }
+            };
+            let Some(sent) = state.sent.remove(token) else { continue };
             let order = sent.kept.map(|kept| kept.order.unwritten());
             state.queue.push_front(Message {
                 id: sent.id,
                 route: sent.route,
-                payload: outbound.payload,
-                message_id: outbound.message_id,
-                headers: outbound.headers,
+                payload: written.payload,
+                message_id: written.message_id,
+                headers: written.headers,
                 order,
+                idempotent: sent.idempotent,
+                awaited: false,
+                written: None,
             });
         }
     }
@@ -173,10 +164,11 @@ impl Writer {
         &mut self,
         client: &Client,
         prefix: &str,
-        outbound: Outbound,
+        to: &To,
+        written: Written,
     ) -> Result<(), PublishError> {
-        let reply = self.reply(prefix, outbound.token);
-        let Outbound { subject, payload, message_id, headers, .. } = outbound;
+        let reply = self.reply(prefix, to);
+        let Written { subject, payload, message_id, headers } = written;
         if message_id.is_some() || headers.is_some() {
             let mut headers = headers.map(|headers| *headers).unwrap_or_default();
             if let Some(id) = message_id {
@@ -188,12 +180,21 @@ impl Writer {
         self.patiently(client.publish_with_reply(subject, reply, payload)).await
     }
 
-    fn reply(&mut self, prefix: &str, token: u64) -> Subject {
+    fn reply(&mut self, prefix: &str, to: &To) -> Subject {
+        let prefix = match to {
+            To::Ring(_) => prefix,
+            To::Batch { reply, .. } => reply,
+        };
         if self.reply.capacity() < prefix.len() + MAX_TOKEN {
             self.reply.reserve(REPLY_CHUNK);
         }
         // Writing into a buffer that grows cannot fail.
-        let _ = write!(self.reply, "{prefix}{token:x}");
+        let _ = match to {
+            To::Ring(token) => write!(self.reply, "{prefix}{token:x}"),
+            To::Batch { sequence, operation, .. } => {
+                write!(self.reply, "{prefix}{sequence}.{}{SUFFIX}", *operation as u8)
+            }
+        };
         Subject::from_utf8(self.reply.split().freeze()).unwrap_or(Subject::from_static("_"))
     }
 
@@ -220,10 +221,13 @@ impl Writer {
         }
     }
 
-    /// Takes the next messages and registers them as sent.
-    fn take(&mut self) {
-        let ring = &*self.ring;
+    /// Takes the next messages and registers them as sent. Gives when to look again although
+    /// nothing comes.
+    fn take(&mut self, link: &Link) -> Option<Instant> {
+        let ring = self.ring.clone();
+        let mut outcome = Outcome { link: link.number, ..Outcome::default() };
         let mut state = ring.lock();
+        let now = Instant::now();
         while self.batch.len() < BATCH {
             let Some(message) = state.queue.pop_front() else { break };
             // With strict order it may have waited so long that its publisher was told.
@@ -235,23 +239,47 @@ impl Writer {
                 state.queue.extend(next);
                 continue;
             }
-            self.batch.push(register(&mut state.sent, message));
+            let behind = state.queue.len();
+            match state.fast.admit(message, behind, now) {
+                Admission::Ring(message) => self.batch.push(register(&mut state.sent, message)),
+                Admission::Held => {}
+                Admission::Batch(to, written) => self.batch.push(Outbound { to, written }),
+            }
         }
+        let queued = !state.queue.is_empty();
+        let is_pending = |id| ring.verdicts.is_pending(id);
+        for (to, subject) in state.fast.act(now, queued, is_pending, &mut outcome) {
+            self.batch.push(Outbound { to, written: Written::empty(subject) });
+        }
+        state.write_again(&mut outcome, &ring.verdicts);
         ring.clear_timed_out(&mut state);
-        state.idle = self.batch.is_empty();
+        state.idle = self.batch.is_empty() && state.queue.is_empty();
+        let act_at = if state.queue.is_empty() { state.fast.act_at() } else { Some(now) };
+        drop(state);
+        ring.follow(outcome);
+        act_at
     }
 
-    fn too_large(&self, token: u64, failure: &PublishError) {
-        let mut state = self.ring.lock();
-        let Some(sent) = state.sent.remove(token) else { return };
-        state.release(&sent);
-        drop(state);
+    fn too_large(&self, to: &To, link: &Link, failure: &PublishError) {
         let error = error::error(
             ErrorKind::TooLarge,
             "the message with its headers is larger than the server's `max_payload`",
         )
         .with_context("client:", failure);
-        self.ring.verdicts.complete(sent.id, Err(error));
+        match *to {
+            To::Ring(token) => {
+                let mut state = self.ring.lock();
+                let Some(sent) = state.sent.remove(token) else { return };
+                state.release(&sent);
+                drop(state);
+                self.ring.verdicts.complete(sent.id, Err(error));
+            }
+            To::Batch { number, sequence, .. } => {
+                self.ring.with_fast(link.number, |fast, outcome| {
+                    fast.too_large(number, sequence, error, outcome);
+                });
+            }
+        }
     }
 
     /// What was written and has no answer is reported as not known, or with strict order
@@ -275,6 +303,7 @@ impl Writer {
         }
         let lost = |sent: &Sent| (sent.id, Err::<_, Error>(error::connection_lost()));
         self.ring.verdicts.complete_all(unknown.iter().map(lost));
+        self.ring.with_fast(0, |fast, outcome| fast.connection_lost(outcome));
     }
 
     /// When to look for what is to be repeated.
@@ -311,7 +340,7 @@ pub(crate) async fn at(moment: Option<Instant>) {
 }
 
 fn register(sent: &mut crate::slab::Slab<Sent>, message: Message) -> Outbound {
-    let Message { id, route, payload, message_id, headers, order } = message;
+    let Message { id, route, payload, message_id, headers, order, idempotent, .. } = message;
     let subject = route.0.subject.clone();
     let kept = order.map(|order| {
         let now = Some(Instant::now());
@@ -319,8 +348,8 @@ fn register(sent: &mut crate::slab::Slab<Sent>, message: Message) -> Outbound {
         let (payload, message_id) = (payload.clone(), message_id.clone());
         Box::new(Kept { payload, message_id, headers: headers.clone(), order })
     });
-    let token = sent.insert(Sent { id, route, kept });
-    Outbound { token, subject, payload, message_id, headers }
+    let to = To::Ring(sent.insert(Sent { id, route, kept, idempotent }));
+    Outbound { to, written: Written { subject, payload, message_id, headers } }
 }
 
 /// Whether the stream would still recognise a repetition.
@@ -341,5 +370,8 @@ fn repetition(sent: Sent) -> Option<Message> {
         message_id: kept.message_id,
         headers: kept.headers,
         order: Some(kept.order),
+        idempotent: sent.idempotent,
+        awaited: false,
+        written: None,
     })
 }

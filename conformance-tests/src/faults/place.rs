@@ -21,9 +21,12 @@ pub(crate) enum Place {
     Kafka,
     KafkaCluster,
     KafkaDisk,
+    NatsFast,
+    NatsClusterFast,
 }
 
 const STRICT: &str = "strict_order=true";
+const FAST: &str = "fast_ingest=always";
 
 impl Place {
     pub(crate) const ALL: &'static [Self] = &[
@@ -36,6 +39,8 @@ impl Place {
         Self::Kafka,
         Self::KafkaCluster,
         Self::KafkaDisk,
+        Self::NatsFast,
+        Self::NatsClusterFast,
     ];
 
     pub(crate) const fn as_str(self) -> &'static str {
@@ -49,6 +54,8 @@ impl Place {
             Self::Kafka => "kafka",
             Self::KafkaCluster => "kafka-cluster",
             Self::KafkaDisk => "kafka-disk",
+            Self::NatsFast => "nats-fast",
+            Self::NatsClusterFast => "nats-cluster-fast",
         }
     }
 
@@ -85,7 +92,7 @@ impl Place {
         };
         match self {
             Self::Memory => &[Calm, Churn, SlowMembers, Refusals, HeldAcks],
-            Self::Nats | Self::NatsStrict | Self::Kafka => &[
+            Self::Nats | Self::NatsStrict | Self::NatsFast | Self::Kafka => &[
                 Calm,
                 Kill,
                 Freeze,
@@ -101,7 +108,10 @@ impl Place {
                 TopicDeleted,
                 LimitReached,
             ],
-            Self::NatsCluster | Self::NatsClusterStrict | Self::KafkaCluster => {
+            Self::NatsCluster
+            | Self::NatsClusterStrict
+            | Self::NatsClusterFast
+            | Self::KafkaCluster => {
                 &[Kill, Freeze, RollingRestart, LeaderKill, MemberKilled, Churn]
             }
             Self::NatsDisk | Self::KafkaDisk => &[DiskFull],
@@ -120,6 +130,8 @@ impl Place {
             Self::Kafka => Arc::new(KafkaSite::linked(name).await?),
             Self::KafkaCluster => Arc::new(KafkaSite::cluster(name).await?),
             Self::KafkaDisk => Arc::new(KafkaSite::on_small_disk(name).await?),
+            Self::NatsFast => Arc::new(NatsSite::linked(name, FAST).await?),
+            Self::NatsClusterFast => Arc::new(NatsSite::cluster(name, FAST).await?),
         })
     }
 }

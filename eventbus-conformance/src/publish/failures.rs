@@ -94,9 +94,12 @@ pub async fn ack_timeout_is_ambiguous(ctx: Context) -> Result {
     let failures = Failures::new();
     let bus = impatient_bus(&ctx, &failures).await?;
     let topic = ready_topic(&ctx, &bus, "unknown").await?;
-    let held = ctx.hold_acks(&bus)?;
+    // Another one, because a transport may send nothing behind what has no answer.
+    let awaiting = impatient_bus(&ctx, &failures).await?;
+    let awaited = ready_topic(&ctx, &awaiting, "awaited").await?;
+    let held = (ctx.hold_acks(&bus)?, ctx.hold_acks(&awaiting)?);
     bus.publish(&topic, event(1)).await?;
-    let error = within("the verdict", bus.publish_sync(&topic, event(2))).await?;
+    let error = within("the verdict", awaiting.publish_sync(&awaited, event(2))).await?;
     let error = error.expect_err("no acknowledgement came");
     assert_eq!(error.kind(), ErrorKind::AckTimeout);
     assert!(error.error().is_ambiguous() && !error.error().is_temporary());
@@ -105,7 +108,8 @@ pub async fn ack_timeout_is_ambiguous(ctx: Context) -> Result {
     assert_eq!(failure.error().kind(), ErrorKind::AckTimeout);
     assert!(failure.error().is_ambiguous());
     assert_eq!((failures.numbers(), failure.topic()), (vec![1], &topic));
-    held.release();
+    held.0.release();
+    held.1.release();
     Ok(())
 }
 
@@ -120,8 +124,11 @@ pub async fn late_acks_are_counted(ctx: Context) -> Result {
     }
     eventually("three timeouts", || failures.count() == 3).await?;
     assert_eq!(bus.stats().late_acks, 0);
+    // The others were not sent: a transport may send nothing behind what has no answer.
+    let sent = failures.all().iter().filter(|failure| failure.error().is_ambiguous()).count();
+    assert!(sent > 0, "{:?}", failures.all());
     held.release();
-    eventually("three late acknowledgements", || bus.stats().late_acks == 3).await?;
+    eventually("the late acknowledgements", || bus.stats().late_acks == sent as u64).await?;
     let stats = bus.stats();
     assert_eq!((stats.acknowledged, stats.failed, stats.in_flight), (1, 3, 0));
     assert_eq!(failures.numbers(), [1, 2, 3]);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "these are tests")]
 
 mod broken;
+mod fast;
 mod foreign;
 mod lost;
 mod restart;

@@ -125,6 +125,11 @@ async fn killed_mid_publish_with_strict_order() {
     kill_mid_publish("strict_order=true").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_mid_publish_with_batches() {
+    kill_mid_publish("fast_ingest=always").await;
+}
+
 #[tokio::test]
 async fn frozen_past_the_ack_timeout_late_acknowledgements_are_counted() {
     let server = Nats::start().await.unwrap();

@@ -13,7 +13,8 @@ use crate::steps::{
     PATIENCE, TOPIC, api, connect, connect_with, event, next, number, publish, raw, until,
 };
 
-fn stream(overrides: &Value) -> Value {
+/// A stream for all topics, as somebody else makes it.
+pub(crate) fn stream(overrides: &Value) -> Value {
     let mut stream = json!({
         "name": "EVENTBUS", "subjects": ["eb.>"], "retention": "limits", "storage": "file",
         "num_replicas": 1, "max_consumers": -1, "max_msgs": -1, "max_bytes": -1, "discard": "old",

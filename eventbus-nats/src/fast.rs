@@ -1,0 +1,425 @@
+//! Fast ingest: what goes to a stream goes through one open batch, which the server acknowledges
+//! every so many messages instead of one by one (ADR-50, nats-server 2.14).
+//!
+//! While a batch is open everything for its stream goes through it, and nothing is written behind
+//! its end before the server has said where that is. So what the server did not take can be
+//! written again, in order; and what it reads of an old connection after a new one was used
+//! belongs to a batch that has ended, and is refused.
+
+mod batch;
+mod word;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_nats::{HeaderMap, Subject};
+use bytes::Bytes;
+use eventbus_core::{
+    Error, ErrorKind,
+    backend::{EntryId, Stored},
+};
+
+use crate::{
+    config::FastIngest,
+    error::{self, NO_BATCHES, Refusal, TOO_MANY_BATCHES, UNKNOWN_BATCH},
+    publish::Message,
+};
+pub(crate) use batch::Outcome;
+use batch::{Batch, Phase};
+pub(crate) use word::{SUFFIX, Word, address};
+
+/// The first version that takes batches.
+const OLDEST_SERVER: (u32, u32) = (2, 14);
+/// So many queued messages begin a batch.
+const BACKLOG: usize = 64;
+/// More the server does not grant.
+const LARGEST_FLOW: usize = 500;
+/// So much silence ends a batch.
+const SILENCE: Duration = Duration::from_millis(1);
+/// How long to wait for the answer to an end before asking again.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// And for the answer to a first message.
+const START_PATIENCE: Duration = Duration::from_secs(1);
+/// How long to go without batches when the server has too many.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Whether to publish through batches to a server of this version.
+///
+/// # Errors
+/// `Unsupported`, when they are demanded and it is too old.
+pub(crate) fn is_possible(setting: FastIngest, version: &str) -> Result<bool, Error> {
+    let known = error::is_at_least(version, OLDEST_SERVER);
+    match setting {
+        FastIngest::Off => Ok(false),
+        FastIngest::Auto => Ok(known),
+        FastIngest::Always if known => Ok(true),
+        FastIngest::Always => Err(error::error(
+            ErrorKind::Unsupported,
+            "`fast_ingest=always` needs nats-server 2.14 or newer; upgrade it, or connect with \
+             `fast_ingest=auto`",
+        )
+        .with_context("version", version)),
+    }
+}
+
+/// Where the answer to what is written goes.
+pub(crate) enum To {
+    /// To the slab, by this token.
+    Ring(u64),
+    Batch {
+        number: u64,
+        reply: Arc<str>,
+        sequence: u64,
+        operation: Operation,
+    },
+}
+
+/// What a message means for its batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Start = 0,
+    Append = 1,
+    /// Ends it with a message.
+    Commit = 2,
+    /// Ends it without one.
+    End = 3,
+}
+
+/// What becomes of a message that is taken from the queue.
+pub(crate) enum Admission {
+    /// It goes its own way.
+    Ring(Message),
+    /// It waits for the end of a batch.
+    Held,
+    Batch(To, Written),
+}
+
+/// The parts of a message that are written.
+pub(crate) struct Written {
+    pub(crate) subject: Subject,
+    pub(crate) payload: Bytes,
+    pub(crate) message_id: Option<Box<str>>,
+    pub(crate) headers: Option<Box<HeaderMap>>,
+}
+
+impl Written {
+    /// Nothing but a subject.
+    pub(crate) const fn empty(subject: Subject) -> Self {
+        Self { subject, payload: Bytes::new(), message_id: None, headers: None }
+    }
+}
+
+#[derive(Default)]
+struct Stream {
+    batch: Option<Batch>,
+    /// What came while nothing could be written.
+    held: VecDeque<Message>,
+    /// The server refuses batches, for ever or for a while.
+    refused: Option<Refused>,
+}
+
+#[derive(Clone, Copy)]
+enum Refused {
+    ForEver,
+    Until(Instant),
+}
+
+/// The batches of a bus, one for each stream at most.
+pub(crate) struct Fast {
+    setting: FastIngest,
+    /// The reply subject of all batches before the number.
+    prefix: Box<str>,
+    flow: usize,
+    begun: u64,
+    ack_timeout: Duration,
+    streams: HashMap<usize, Stream>,
+}
+
+impl Fast {
+    pub(crate) fn new(
+        setting: FastIngest,
+        prefix: &str,
+        window: usize,
+        ack_timeout: Duration,
+    ) -> Self {
+        let flow = (window / 4).clamp(1, LARGEST_FLOW);
+        Self {
+            setting,
+            prefix: prefix.into(),
+            flow,
+            begun: 0,
+            ack_timeout,
+            streams: HashMap::new(),
+        }
+    }
+
+    /// What to do with a message, behind which `behind` are queued.
+    pub(crate) fn admit(&mut self, mut message: Message, behind: usize, now: Instant) -> Admission {
+        if !message.route.0.batches {
+            return Admission::Ring(message);
+        }
+        let alone = message.awaited && message.idempotent;
+        let last = message.awaited && behind == 0;
+        let stream = self.streams.entry(message.route.0.stream).or_default();
+        if let Some(batch) = &mut stream.batch {
+            if batch.phase != Phase::Open || !stream.held.is_empty() || alone {
+                batch.due |= alone;
+                stream.held.push_back(message);
+                return Admission::Held;
+            }
+            batch.due |= message.awaited;
+            let last = batch.due && behind == 0;
+            return write(batch, message, last, now);
+        }
+        if !stream.begins(self.setting, &message, behind, now) {
+            return Admission::Ring(message);
+        }
+        let number = self.begun;
+        self.begun += 1;
+        let reply = format!("{}{number:x}.{}.fail.", self.prefix, self.flow);
+        let batch = stream.batch.insert(Batch::new(number, reply.into(), &message.route, now));
+        if message.message_id.is_none() {
+            // Written again, the stream recognises it.
+            let (_, ours) = self.prefix.rsplit_once('.').unwrap_or_default();
+            message.message_id = Some(format!("{ours}:{:x}", message.id.to_u64()).into());
+        }
+        write(batch, message, last || alone, now)
+    }
+
+    /// What is to be written without a message, and what has waited for too long.
+    pub(crate) fn act(
+        &mut self,
+        now: Instant,
+        queued: bool,
+        is_pending: impl Fn(EntryId) -> bool,
+        outcome: &mut Outcome,
+    ) -> Vec<(To, Subject)> {
+        let mut ends = Vec::new();
+        let ack_timeout = self.ack_timeout;
+        for stream in self.streams.values_mut() {
+            let Some(batch) = &mut stream.batch else { continue };
+            let due = batch.act_at <= now;
+            match batch.phase {
+                Phase::Open if due || !stream.held.is_empty() || (batch.due && !queued) => {
+                    ends.push(batch.end());
+                    batch.ending(now, now + PATIENCE);
+                }
+                Phase::Ending if due && batch.begun => {
+                    ends.push(batch.end());
+                    batch.ending(now, now + PATIENCE);
+                }
+                // Who published it was told, and nothing waits for it: its answer may still come.
+                Phase::Starting | Phase::Ending
+                    if due && stream.held.is_empty() && !batch.first().is_some_and(&is_pending) =>
+                {
+                    batch.act_at = now + START_PATIENCE;
+                }
+                Phase::Starting | Phase::Ending if due => {
+                    stream.conclude(Batch::unanswered, outcome);
+                    continue;
+                }
+                _ => {}
+            }
+            if batch.waiting_since.is_some_and(|since| since + ack_timeout / 2 <= now) {
+                outcome.stuck.extend(stream.held.drain(..));
+            }
+        }
+        ends
+    }
+
+    /// When there is something to do that no message causes.
+    pub(crate) fn act_at(&self) -> Option<Instant> {
+        let of_stream = |stream: &Stream| {
+            let batch = stream.batch.as_ref()?;
+            let stuck_at = batch.waiting_since.map(|since| since + self.ack_timeout / 2);
+            let stuck_at = stuck_at.filter(|_| !stream.held.is_empty());
+            Some(stuck_at.map_or(batch.act_at, |at| at.min(batch.act_at)))
+        };
+        self.streams.values().filter_map(of_stream).min()
+    }
+
+    /// The stream is gone, and what was known of its batch with it.
+    pub(crate) fn stream_is_gone(&mut self, stream: usize, outcome: &mut Outcome) {
+        if let Some(stream) = self.streams.get_mut(&stream)
+            && stream.batch.as_ref().is_some_and(|batch| batch.begun)
+        {
+            stream.conclude(Batch::forgotten, outcome);
+        }
+    }
+
+    /// An answer to the message `sequence` of a batch.
+    pub(crate) fn hear(&mut self, number: u64, sequence: u64, word: Word, outcome: &mut Outcome) {
+        let setting = self.setting;
+        if let Some(stream) = self.stream_of(number) {
+            stream.hear(setting, sequence, word, outcome);
+        }
+    }
+
+    fn stream_of(&mut self, number: u64) -> Option<&mut Stream> {
+        let holds = |stream: &&mut Stream| {
+            stream.batch.as_ref().is_some_and(|batch| batch.number == number)
+        };
+        self.streams.values_mut().find(holds)
+    }
+
+    /// A message was not written because it is too large.
+    pub(crate) fn too_large(
+        &mut self,
+        number: u64,
+        sequence: u64,
+        error: Error,
+        outcome: &mut Outcome,
+    ) {
+        let Some(stream) = self.stream_of(number) else { return };
+        let Some(batch) = &mut stream.batch else { return };
+        batch.refuse(sequence, error);
+        if batch.begun {
+            let now = Instant::now();
+            batch.ending(now, now);
+        } else {
+            stream.conclude(|batch, outcome| batch.ended(0, Stored::default(), outcome), outcome);
+        }
+    }
+
+    /// From this message on nothing was written.
+    pub(crate) fn not_written(&mut self, number: u64, sequence: u64) {
+        if let Some(batch) = self.stream_of(number).and_then(|stream| stream.batch.as_mut()) {
+            batch.not_taken(sequence);
+        }
+    }
+
+    /// The connection is lost. Over the next one each batch is asked for its end first.
+    pub(crate) fn connection_lost(&mut self, outcome: &mut Outcome) {
+        let now = Instant::now();
+        for stream in self.streams.values_mut() {
+            match &mut stream.batch {
+                Some(batch) if batch.begun => stream.conclude(Batch::forgotten, outcome),
+                Some(_) => stream.conclude(Batch::unanswered, outcome),
+                None => {}
+            }
+        }
+    }
+
+    pub(crate) fn denied(&mut self, subject: &str, error: &Error, outcome: &mut Outcome) {
+        for stream in self.streams.values_mut() {
+            if stream.batch.as_ref().is_some_and(|batch| batch.holds(subject)) {
+                stream.conclude(|batch, outcome| batch.denied(subject, error, outcome), outcome);
+            }
+        }
+    }
+
+    /// Takes out what was not written.
+    pub(crate) fn drain_held(&mut self) -> Vec<Message> {
+        self.streams.values_mut().flat_map(|stream| stream.held.drain(..)).collect()
+    }
+}
+
+fn write(batch: &mut Batch, message: Message, last: bool, now: Instant) -> Admission {
+    let written = Written {
+        subject: message.route.0.subject.clone(),
+        payload: message.payload.clone(),
+        message_id: message.message_id.clone(),
+        headers: message.headers.clone(),
+    };
+    let to = batch.add(message, last);
+    if last {
+        batch.ending(now, now + PATIENCE);
+    } else if batch.phase == Phase::Open {
+        batch.act_at = now + SILENCE;
+    }
+    if !batch.begun {
+        batch.act_at = now + START_PATIENCE;
+    }
+    Admission::Batch(to, written)
+}
+
+impl Stream {
+    fn begins(&self, setting: FastIngest, message: &Message, behind: usize, now: Instant) -> bool {
+        let refused = match self.refused {
+            Some(Refused::ForEver) => true,
+            Some(Refused::Until(until)) => now < until,
+            None => false,
+        };
+        match setting {
+            FastIngest::Off => false,
+            FastIngest::Always => true,
+            FastIngest::Auto => {
+                !refused && behind >= BACKLOG && !message.awaited && !message.idempotent
+            }
+        }
+    }
+
+    fn hear(&mut self, setting: FastIngest, sequence: u64, word: Word, outcome: &mut Outcome) {
+        let Some(batch) = &mut self.batch else { return };
+        let now = Instant::now();
+        match word {
+            Word::Flow(stored) => {
+                batch.begun = true;
+                batch.stored(stored, outcome);
+                if batch.phase == Phase::Starting {
+                    batch.opened(now + SILENCE);
+                    outcome.again.append(&mut self.held);
+                }
+            }
+            Word::Gap => {
+                batch.begun = true;
+                batch.ending(now, now + PATIENCE);
+            }
+            Word::Failed(failed, refusal) => {
+                batch.begun = true;
+                batch.refuse(failed, refusal.into_error());
+                batch.ending(now, now + PATIENCE);
+            }
+            Word::Ended { count, at, duplicate } => {
+                let last = Stored::at(0, at);
+                let last = if duplicate { last.duplicate() } else { last };
+                self.conclude(|batch, outcome| batch.ended(count, last, outcome), outcome);
+            }
+            Word::NoResponders if batch.begun => {
+                batch.not_taken(sequence);
+                batch.ending(now, now + PATIENCE);
+                outcome.doubtful.push(batch.stream);
+            }
+            Word::NoResponders => self.conclude(Batch::not_begun, outcome),
+            Word::Refused(refusal) if refusal.err_code == UNKNOWN_BATCH => {
+                batch.not_taken(sequence);
+                self.conclude(Batch::forgotten, outcome);
+            }
+            Word::Refused(refusal) if batch.begun => {
+                batch.refuse(sequence, refusal.into_error());
+                batch.ending(now, now);
+            }
+            Word::Refused(refusal) => self.not_begun(setting, refusal, outcome),
+        }
+    }
+
+    /// The first message was refused: because of the batch, or for itself?
+    fn not_begun(&mut self, setting: FastIngest, refusal: Refusal, outcome: &mut Outcome) {
+        let Some(batch) = &mut self.batch else { return };
+        let refused = match refusal.err_code {
+            code if NO_BATCHES.contains(&code) => Some(Refused::ForEver),
+            TOO_MANY_BATCHES => Some(Refused::Until(Instant::now() + PAUSE)),
+            _ => None,
+        };
+        if refused.is_some() && setting == FastIngest::Auto {
+            let why = refusal.description;
+            tracing::warn!(why, "the server refuses a batch; publishing goes on without");
+            self.refused = refused;
+            batch.not_taken(1);
+        } else {
+            batch.refuse(1, refusal.into_error());
+        }
+        self.conclude(|batch, outcome| batch.ended(0, Stored::default(), outcome), outcome);
+    }
+
+    /// Ends the batch; what comes of it goes before what waits.
+    fn conclude(&mut self, how: impl FnOnce(Batch, &mut Outcome), outcome: &mut Outcome) {
+        if let Some(batch) = self.batch.take() {
+            how(batch, outcome);
+        }
+        outcome.again.append(&mut self.held);
+    }
+}

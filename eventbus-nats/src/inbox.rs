@@ -1,0 +1,42 @@
+//! The subjects on which answers come.
+
+use std::sync::Arc;
+
+use crate::connection::Link;
+
+/// How much of a UUIDv7 is random, in hexadecimal: the rest is the time and the version.
+const SEED: usize = 19;
+
+/// The part of the reply subject before the token.
+pub(crate) fn reply_prefix(inbox: &str) -> String {
+    format!("{inbox}.")
+}
+
+/// Makes the inbox of a link, the same for the writer and for who matches the answers.
+#[derive(Clone)]
+pub(crate) struct Inboxes {
+    all: Arc<str>,
+    /// The random part of it.
+    seed: Arc<str>,
+}
+
+impl Inboxes {
+    pub(crate) fn new(prefix: &str) -> Self {
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        Self { all: format!("{prefix}.{id}").into(), seed: id[id.len() - SEED..].into() }
+    }
+
+    /// All that is answered, over whatever link it was asked.
+    pub(crate) fn all(&self) -> String {
+        format!("{}.>", self.all)
+    }
+
+    pub(crate) fn of(&self, link: &Link) -> String {
+        format!("{}.{:x}", self.all, link.number)
+    }
+
+    /// What the answers of all batches begin with: their ids are this bus's alone.
+    pub(crate) fn of_batches(&self) -> String {
+        format!("{}.b{}-", self.all, self.seed)
+    }
+}
