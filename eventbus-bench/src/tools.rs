@@ -19,7 +19,7 @@ pub fn is_there(tool: Tool) -> bool {
 #[must_use]
 pub const fn variable(tool: Tool) -> &'static str {
     match tool {
-        Tool::NatsBench => "EVENTBUS_PEER_NATS_CLI",
+        Tool::NatsBench | Tool::NatsBenchFast => "EVENTBUS_PEER_NATS_CLI",
         Tool::KafkaPerf => "EVENTBUS_PEER_KAFKA_CP",
     }
 }
@@ -30,7 +30,9 @@ pub const fn variable(tool: Tool) -> &'static str {
 /// That the tool is not there, or cannot be run.
 pub async fn version(tool: Tool) -> Result<String, Error> {
     let output = match tool {
-        Tool::NatsBench => nats_bench::command()?.arg("--version").output().await,
+        Tool::NatsBench | Tool::NatsBenchFast => {
+            nats_bench::command()?.arg("--version").output().await
+        }
         Tool::KafkaPerf => return Ok(kafka_perf::version()),
     };
     let output = output.map_err(|source| ToolError::Start { tool, source })?;
@@ -40,6 +42,7 @@ pub async fn version(tool: Tool) -> Result<String, Error> {
 pub(crate) async fn measure(tool: Tool, job: &Job, place: &Place) -> Result<Sample, Error> {
     match tool {
         Tool::NatsBench => Ok(nats_bench::measure(job, place).await?),
+        Tool::NatsBenchFast => Ok(nats_bench::measure_fast(job, place).await?),
         Tool::KafkaPerf => Ok(kafka_perf::measure(job, place).await?),
     }
 }

@@ -23,6 +23,9 @@
 //!   reported as ambiguous, not sent again; what had not been sent stays queued, for half an
 //!   `ack_timeout` at most. With `strict_order` it is sent again, identically, and the stream
 //!   recognises it within its duplicate window.
+//! - Where messages pile up they go through batches, which nats-server takes from 2.14 on:
+//!   [`FastIngest`]. With `fast_ingest=always` everything does, which keeps the order of a key
+//!   across a lost connection too.
 //! - Attempts are counted by the server. A message that another member of the group gave
 //!   back when it stopped counts as one more attempt, but never as a failed one.
 //! - TLS uses rustls with `ring`. When the program has not installed a crypto provider, the

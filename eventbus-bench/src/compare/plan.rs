@@ -141,15 +141,17 @@ impl Selection {
 
     fn rivals(&self, backend: &str, mode: Mode, shape: Shape) -> Vec<Measured> {
         let client = (self.clients && has_client(backend)).then_some(Measured::Client);
-        let tool = match (backend, mode) {
-            ("nats", _) => Some(Tool::NatsBench),
-            ("kafka", Mode::Async | Mode::Consume) => Some(Tool::KafkaPerf),
-            _ => None,
+        let tools: &[Tool] = match (backend, mode) {
+            ("nats", Mode::Async) => &[Tool::NatsBench, Tool::NatsBenchFast],
+            ("nats", _) => &[Tool::NatsBench],
+            // It counts its connecting, which is most of a burst.
+            ("kafka", Mode::Async | Mode::Consume) if shape == Shape::Sustained => {
+                &[Tool::KafkaPerf]
+            }
+            _ => &[],
         };
-        // Kafka's counts its connecting, which is most of a burst.
-        let tool = tool.filter(|tool| *tool != Tool::KafkaPerf || shape == Shape::Sustained);
-        let tool = tool.filter(|tool| self.tools && is_there(*tool)).map(Measured::Tool);
-        client.into_iter().chain(tool).collect()
+        let there = tools.iter().copied().filter(|tool| self.tools && is_there(*tool));
+        client.into_iter().chain(there.map(Measured::Tool)).collect()
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Measured {
 pub enum Tool {
     /// `nats bench js`, found through `EVENTBUS_PEER_NATS_CLI`.
     NatsBench,
+    /// `nats bench js pub fast`, the same program.
+    NatsBenchFast,
     /// `kafka-producer-perf-test` and `kafka-consumer-perf-test`, found through
     /// `EVENTBUS_PEER_KAFKA_CP`.
     KafkaPerf,
@@ -122,6 +124,7 @@ impl fmt::Display for Tool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::NatsBench => "nats bench",
+            Self::NatsBenchFast => "nats bench fast",
             Self::KafkaPerf => "kafka perf-test",
         })
     }

@@ -13,6 +13,9 @@ use crate::{
 const TOOL: Tool = Tool::NatsBench;
 /// What fills a stream that is then consumed: fast, and not measured.
 const FILL_BATCH: usize = 1000;
+/// How many acknowledgements `pub fast` lets be outstanding; with its default of one it waits
+/// for each.
+const FAST_OUTSTANDING: &str = "--max-outstanding-acks=10";
 
 pub(super) fn command() -> Result<Command, ToolError> {
     let variable = super::variable(TOOL);
@@ -28,11 +31,11 @@ pub(super) async fn measure(job: &Job, place: &Place) -> Result<Sample, ToolErro
     let csv = scratch.path().join("figures.csv");
     let load = &job.load;
     let figures = match load.mode {
-        Mode::Async => publish(place, load, "async", Some(job.tool_batch), &csv).await?,
-        Mode::Batch => publish(place, load, "async", Some(load.batch_size), &csv).await?,
-        Mode::Sync => publish(place, load, "sync", None, &csv).await?,
+        Mode::Async => publish(place, load, &["async"], Some(job.tool_batch), &csv).await?,
+        Mode::Batch => publish(place, load, &["async"], Some(load.batch_size), &csv).await?,
+        Mode::Sync => publish(place, load, &["sync"], None, &csv).await?,
         Mode::Consume => {
-            publish(place, load, "async", Some(FILL_BATCH), &csv).await?;
+            publish(place, load, &["async"], Some(FILL_BATCH), &csv).await?;
             consume(place, load, job.tool_batch, &csv).await?
         }
     };
@@ -42,15 +45,24 @@ pub(super) async fn measure(job: &Job, place: &Place) -> Result<Sample, ToolErro
     Ok(sample)
 }
 
+/// What the same program reaches with batches.
+pub(super) async fn measure_fast(job: &Job, place: &Place) -> Result<Sample, ToolError> {
+    let scratch = tempfile::tempdir().map_err(|source| ToolError::Start { tool: TOOL, source })?;
+    let csv = scratch.path().join("figures.csv");
+    let how = ["fast", FAST_OUTSTANDING];
+    let figures = publish(place, &job.load, &how, Some(job.tool_batch), &csv).await?;
+    Ok(Sample::of_rate(job.load.messages, 0, figures.seconds))
+}
+
 async fn publish(
     place: &Place,
     load: &Load,
-    how: &str,
+    how: &[&str],
     batch: Option<usize>,
     csv: &Path,
 ) -> Result<Figures, ToolError> {
     let mut command = bench(place, load, csv)?;
-    command.args(["pub", how, &place.subject()]);
+    command.arg("pub").args(how).arg(place.subject());
     if let Some(batch) = batch {
         command.arg(format!("--batch={batch}"));
     }
