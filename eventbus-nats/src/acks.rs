@@ -13,8 +13,9 @@ use crate::{
     error::{self, Refusal, STREAM_NOT_FOUND, Violation},
     fast::{self, Word},
     inbox::{Inboxes, reply_prefix},
+    message::Sent,
     provision::Streams,
-    publish::{Answer, Ring, Sent},
+    publish::{Answer, Ring},
 };
 
 type Probe = Pin<Box<dyn Future<Output = (usize, Error)> + Send>>;

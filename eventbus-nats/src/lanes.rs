@@ -8,7 +8,7 @@ use std::{
 
 use eventbus_core::Topic;
 
-use crate::publish::Message;
+use crate::message::Message;
 
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 

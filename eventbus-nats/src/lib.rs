@@ -45,6 +45,7 @@ mod feed;
 mod inbox;
 mod lanes;
 mod leave;
+mod message;
 mod name;
 mod per_key;
 mod provision;
@@ -71,7 +72,7 @@ use eventbus_core::{
 
 pub use async_nats;
 pub use config::{FastIngest, NatsConfig, Secret, Storage, StreamMapping, StreamMappings};
-pub use publish::Route;
+pub use message::Route;
 pub use subscribe::NatsSource;
 pub use transport::NatsTransport;
 

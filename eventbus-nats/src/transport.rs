@@ -21,9 +21,10 @@ use crate::{
     error,
     fast::{self, Fast},
     inbox::Inboxes,
+    message::{Route, RouteInfo},
     name,
     provision::Streams,
-    publish::{Ring, Route, RouteInfo},
+    publish::Ring,
     raw,
     writer::Writer,
 };

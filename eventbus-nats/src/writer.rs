@@ -16,7 +16,8 @@ use crate::{
     error,
     fast::{Admission, Outcome, SUFFIX, To, Written},
     inbox::{Inboxes, reply_prefix},
-    publish::{Kept, MESSAGE_ID, Message, Order, Ring, Sent},
+    message::{Kept, MESSAGE_ID, Message, Order, Sent},
+    publish::Ring,
 };
 
 /// How many messages are taken from the queue at once.

@@ -15,7 +15,7 @@ use eventbus_core::{
 use super::{Operation, To};
 use crate::{
     error,
-    publish::{Message, Route, Sent},
+    message::{Message, Route, Sent},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
