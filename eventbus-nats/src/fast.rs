@@ -318,4 +318,6 @@ fn write(batch: &mut Batch, message: Message, last: bool, now: Instant) -> Admis
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

@@ -9,11 +9,11 @@ use crate::message::{Route, RouteInfo};
 
 const TOPIC: Topic = Topic::from_static("t");
 
-fn fast() -> Fast {
+pub(super) fn fast() -> Fast {
     Fast::new(FastIngest::Always, "i.b-", 4096, Duration::from_secs(5))
 }
 
-fn message(id: u64) -> Message {
+pub(super) fn message(id: u64) -> Message {
     let route = Route(Arc::new(RouteInfo {
         topic: TOPIC,
         subject: "eb.t".into(),
@@ -66,7 +66,7 @@ fn ids(messages: &VecDeque<Message>) -> Vec<u64> {
     messages.iter().map(|message| message.id.to_u64()).collect()
 }
 
-fn unknown_batch() -> Word {
+pub(super) fn unknown_batch() -> Word {
     let refusal = serde_json::from_str(r#"{"code": 400, "err_code": 10208, "description": ""}"#);
     Word::Refused(refusal.unwrap())
 }
