@@ -18,7 +18,8 @@ for both; where they differ it has both, the native one first.
 
 `n/a` means that the backend, or its test harness, does not have what stands behind it. Such a
 scenario was not run and counts for nothing. The backend `outside` is a toy that is written
-with the public interface only; `nats-strict` is NATS with `strict_order`.
+with the public interface only; `nats-strict` is NATS with `strict_order`, and `nats-fast` with
+`fast_ingest=always`.
 
 The time is that of the whole suite on one backend, eight scenarios at once, with all brokers that
 it starts, on a machine with two cores.
