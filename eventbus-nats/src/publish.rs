@@ -301,11 +301,11 @@ impl Ring {
 impl State {
     /// Puts what is to be written again before all that waits, but for what has its verdict.
     pub(crate) fn write_again(&mut self, outcome: &mut Outcome, verdicts: &Verdicts) {
-        outcome
-            .again
-            .retain(|message| message.written.is_some() || verdicts.is_pending(message.id));
-        outcome.again.append(&mut self.queue);
-        std::mem::swap(&mut self.queue, &mut outcome.again);
+        while let Some(message) = outcome.again.pop_back() {
+            if message.written.is_some() || verdicts.is_pending(message.id) {
+                self.queue.push_front(message);
+            }
+        }
     }
 
     /// A message of a lane has its answer: the next one may be written. True if there is one.
