@@ -12,7 +12,7 @@ use crate::{
     connection::{Connection, Link},
     error::{self, Refusal, STREAM_NOT_FOUND, Violation},
     fast::{self, Word},
-    inbox::{Inboxes, reply_prefix},
+    inbox::Inboxes,
     message::Sent,
     provision::Streams,
     publish::{Answer, Ring},
@@ -91,7 +91,7 @@ impl Matcher {
 
     /// Matches answers until the connection is lost.
     async fn match_answers(&mut self, link: &Link, answers: Subscriber) {
-        let prefix = reply_prefix(&self.inboxes.of(link));
+        let prefix = self.inboxes.of(link);
         let batches = self.inboxes.of_batches();
         let mut chunks = answers.ready_chunks(self.batch);
         let mut parsed = Vec::with_capacity(self.batch);

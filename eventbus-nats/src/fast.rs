@@ -11,7 +11,6 @@ mod stream;
 mod word;
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -116,7 +115,8 @@ pub(crate) struct Fast {
     flow: usize,
     begun: u64,
     ack_timeout: Duration,
-    streams: HashMap<usize, Stream>,
+    /// By their places in the configuration.
+    streams: Vec<Stream>,
 }
 
 impl Fast {
@@ -125,6 +125,7 @@ impl Fast {
         prefix: &str,
         window: usize,
         ack_timeout: Duration,
+        streams: usize,
     ) -> Self {
         let flow = (window / 4).clamp(1, LARGEST_FLOW);
         Self {
@@ -133,7 +134,7 @@ impl Fast {
             flow,
             begun: 0,
             ack_timeout,
-            streams: HashMap::new(),
+            streams: (0..streams).map(|_| Stream::default()).collect(),
         }
     }
 
@@ -144,7 +145,7 @@ impl Fast {
         }
         let alone = message.awaited && message.idempotent;
         let last = message.awaited && behind == 0;
-        let stream = self.streams.entry(message.route.0.stream).or_default();
+        let stream = &mut self.streams[message.route.0.stream];
         if let Some(batch) = &mut stream.batch {
             if batch.phase != Phase::Open || !stream.held.is_empty() || alone {
                 batch.due |= alone;
@@ -161,7 +162,8 @@ impl Fast {
         let number = self.begun;
         self.begun += 1;
         let reply = format!("{}{number:x}.{}.fail.", self.prefix, self.flow);
-        let batch = stream.batch.insert(Batch::new(number, reply.into(), &message.route, now));
+        let batch =
+            stream.batch.insert(Batch::new(number, reply.into(), message.route.clone(), now));
         if message.message_id.is_none() {
             // Written again, the stream recognises it.
             let (_, ours) = self.prefix.rsplit_once('.').unwrap_or_default();
@@ -180,7 +182,7 @@ impl Fast {
     ) -> Vec<(To, Subject)> {
         let mut ends = Vec::new();
         let ack_timeout = self.ack_timeout;
-        for stream in self.streams.values_mut() {
+        for stream in &mut self.streams {
             let Some(batch) = &mut stream.batch else { continue };
             let due = batch.act_at <= now;
             match batch.phase {
@@ -219,12 +221,12 @@ impl Fast {
             let stuck_at = stuck_at.filter(|_| !stream.held.is_empty());
             Some(stuck_at.map_or(batch.act_at, |at| at.min(batch.act_at)))
         };
-        self.streams.values().filter_map(of_stream).min()
+        self.streams.iter().filter_map(of_stream).min()
     }
 
     /// The stream is gone, and what was known of its batch with it.
     pub(crate) fn stream_is_gone(&mut self, stream: usize, outcome: &mut Outcome) {
-        if let Some(stream) = self.streams.get_mut(&stream)
+        if let Some(stream) = self.streams.get_mut(stream)
             && stream.batch.as_ref().is_some_and(|batch| batch.begun)
         {
             stream.conclude(Batch::forgotten, outcome);
@@ -243,7 +245,7 @@ impl Fast {
         let holds = |stream: &&mut Stream| {
             stream.batch.as_ref().is_some_and(|batch| batch.number == number)
         };
-        self.streams.values_mut().find(holds)
+        self.streams.iter_mut().find(holds)
     }
 
     /// A message was not written because it is too large.
@@ -275,7 +277,7 @@ impl Fast {
     /// The connection is lost. Over the next one each batch is asked for its end first.
     pub(crate) fn connection_lost(&mut self, outcome: &mut Outcome) {
         let now = Instant::now();
-        for stream in self.streams.values_mut() {
+        for stream in &mut self.streams {
             match &mut stream.batch {
                 Some(batch) if batch.begun => batch.ending(now, now),
                 Some(_) => stream.conclude(Batch::unanswered, outcome),
@@ -285,7 +287,7 @@ impl Fast {
     }
 
     pub(crate) fn denied(&mut self, subject: &str, error: &Error, outcome: &mut Outcome) {
-        for stream in self.streams.values_mut() {
+        for stream in &mut self.streams {
             if stream.batch.as_ref().is_some_and(|batch| batch.holds(subject)) {
                 stream.conclude(|batch, outcome| batch.denied(subject, error, outcome), outcome);
             }
@@ -294,7 +296,7 @@ impl Fast {
 
     /// Takes out what was not written.
     pub(crate) fn drain_held(&mut self) -> Vec<Message> {
-        self.streams.values_mut().flat_map(|stream| stream.held.drain(..)).collect()
+        self.streams.iter_mut().flat_map(|stream| stream.held.drain(..)).collect()
     }
 }
 

@@ -7,11 +7,6 @@ use crate::connection::Link;
 /// How much of a UUIDv7 is random, in hexadecimal: the rest is the time and the version.
 const SEED: usize = 19;
 
-/// The part of the reply subject before the token.
-pub(crate) fn reply_prefix(inbox: &str) -> String {
-    format!("{inbox}.")
-}
-
 /// Makes the inbox of a link, the same for the writer and for who matches the answers.
 #[derive(Clone)]
 pub(crate) struct Inboxes {
@@ -31,8 +26,9 @@ impl Inboxes {
         format!("{}.>", self.all)
     }
 
+    /// The reply subjects of a link, before the token.
     pub(crate) fn of(&self, link: &Link) -> String {
-        format!("{}.{:x}", self.all, link.number)
+        format!("{}.{:x}.", self.all, link.number)
     }
 
     /// What the answers of all batches begin with: their ids are this bus's alone.

@@ -32,7 +32,16 @@ pub(crate) struct RouteInfo {
     pub(crate) acknowledged_on: AtomicU64,
 }
 
+/// What an id, its header and the protocol may take of a stream's duplicate window.
+const WINDOW_MARGIN: u32 = 4;
+
 impl Route {
+    /// Whether the stream certainly still recognises what was first written then.
+    pub(crate) fn recognises(&self, first_written: Instant) -> bool {
+        let window = self.0.duplicate_window;
+        first_written.elapsed() < window - window / WINDOW_MARGIN
+    }
+
     /// The error of a message that the server forbids.
     pub(crate) fn denied(&self, error: &Error, link: u64) -> Error {
         // The permission went away while this topic was in use: an acknowledgement may

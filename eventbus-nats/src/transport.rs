@@ -62,7 +62,9 @@ impl NatsTransport {
         let setting = connection.config.fast_ingest;
         let batches = !strict && fast::is_possible(setting, &link.client.server_info().version)?;
         let streams = Arc::new(Streams::new(connection.clone(), bus.provision, batches));
-        let fast = Fast::new(setting, &inboxes.of_batches(), bus.max_in_flight, bus.ack_timeout);
+        let count = connection.config.streams.iter().count();
+        let prefix = inboxes.of_batches();
+        let fast = Fast::new(setting, &prefix, bus.max_in_flight, bus.ack_timeout, count);
         let key_header = &connection.config.raw_key_header;
         let ring =
             Ring::new(verdicts, bus.max_in_flight, bus.ack_timeout, strict, key_header, fast);

@@ -1,10 +1,6 @@
 //! The task that writes the queue of the ring to the connection.
 
-use std::{
-    fmt::Write,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt::Write, sync::Arc, time::Instant};
 
 use async_nats::{Client, PublishError, PublishErrorKind, Subject};
 use bytes::BytesMut;
@@ -15,7 +11,7 @@ use crate::{
     connection::{Link, Links},
     error,
     fast::{Admission, Outcome, SUFFIX, To, Written},
-    inbox::{Inboxes, reply_prefix},
+    inbox::Inboxes,
     message::{Kept, MESSAGE_ID, Message, Order, Sent},
     publish::Ring,
 };
@@ -26,8 +22,6 @@ const BATCH: usize = 64;
 const REPLY_CHUNK: usize = 8 << 10;
 /// A token in hexadecimal, or a sequence, the operation and the suffix of a batch.
 const MAX_TOKEN: usize = 32;
-/// What an id, its header and the protocol may take of a stream's duplicate window.
-const WINDOW_MARGIN: u32 = 4;
 
 /// A message on its way from the queue to the client.
 struct Outbound {
@@ -87,7 +81,7 @@ impl Writer {
 
     /// Writes until the link is lost.
     async fn write(&mut self, link: &Link) {
-        let prefix = reply_prefix(&self.inboxes.of(link));
+        let prefix = self.inboxes.of(link);
         // A fixed time, which no amount of other work puts off.
         let mut repeat_at = self.repeat_at();
         loop {
@@ -355,11 +349,8 @@ fn register(sent: &mut crate::slab::Slab<Sent>, message: Message) -> Outbound {
 
 /// Whether the stream would still recognise a repetition.
 fn is_repeatable(sent: &Sent) -> bool {
-    let Some(first) = sent.kept.as_ref().and_then(|kept| kept.order.first_sent) else {
-        return false;
-    };
-    let window: Duration = sent.route.0.duplicate_window;
-    first.elapsed() < window - window / WINDOW_MARGIN
+    let first = sent.kept.as_ref().and_then(|kept| kept.order.first_sent);
+    first.is_some_and(|first| sent.route.recognises(first))
 }
 
 fn repetition(sent: Sent) -> Option<Message> {

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use async_nats::Subject;
@@ -49,11 +49,8 @@ pub(super) struct Batch {
     pub(super) number: u64,
     /// The reply subject before the sequence.
     reply: Arc<str>,
-    pub(super) stream: usize,
-    /// A subject of its stream, for what has no message.
-    subject: Subject,
-    /// How long the stream recognises what it has stored.
-    duplicate_window: Duration,
+    /// That of the first message: to the stream, also for what has no message.
+    pub(super) route: Route,
     started: Instant,
     pub(super) phase: Phase,
     /// The server has said that it knows the batch.
@@ -73,13 +70,11 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn new(number: u64, reply: Arc<str>, route: &Route, now: Instant) -> Self {
+    pub(super) fn new(number: u64, reply: Arc<str>, route: Route, now: Instant) -> Self {
         Self {
             number,
             reply,
-            stream: route.0.stream,
-            subject: route.0.subject.clone(),
-            duplicate_window: route.0.duplicate_window,
+            route,
             started: now,
             phase: Phase::Starting,
             begun: false,
@@ -112,7 +107,7 @@ impl Batch {
 
     /// Ends it without a message.
     pub(super) fn end(&mut self) -> (To, Subject) {
-        (self.to(self.next(), Operation::End), self.subject.clone())
+        (self.to(self.next(), Operation::End), self.route.0.subject.clone())
     }
 
     fn to(&self, sequence: u64, operation: Operation) -> To {
@@ -180,7 +175,7 @@ impl Batch {
     pub(super) fn unanswered(mut self, outcome: &mut Outcome) {
         if let Some(message) = self.unanswered.front_mut() {
             let first = *message.written.get_or_insert(self.started);
-            if first.elapsed() < self.duplicate_window - self.duplicate_window / 4 {
+            if message.route.recognises(first) {
                 self.not_taken(1);
             }
         }
@@ -202,8 +197,8 @@ impl Batch {
 
     /// Nothing more will be said: what was not taken for certain is written again, what was
     /// refused fails, and of the rest it is `unknown` what became of it.
-    fn dissolve(mut self, unknown: &Error, outcome: &mut Outcome) {
-        for (sequence, message) in (self.first..).zip(std::mem::take(&mut self.unanswered)) {
+    fn dissolve(self, unknown: &Error, outcome: &mut Outcome) {
+        for (sequence, message) in (self.first..).zip(self.unanswered) {
             match &self.refused {
                 Some((refused, error)) if *refused == sequence => {
                     let error = error.clone();

@@ -30,7 +30,7 @@ pub(super) struct Stream {
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Refused {
+enum Refused {
     ForEver,
     Until(Instant),
 }
@@ -92,7 +92,7 @@ impl Stream {
             Word::NoResponders if batch.begun => {
                 batch.not_taken(sequence);
                 batch.ending(now, now + PATIENCE);
-                outcome.doubtful.push(batch.stream);
+                outcome.doubtful.push(batch.route.0.stream);
             }
             Word::NoResponders => self.conclude(Batch::not_begun, outcome),
             Word::Refused(refusal) if refusal.err_code == UNKNOWN_BATCH => {

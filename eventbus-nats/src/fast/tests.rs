@@ -10,7 +10,7 @@ use crate::message::{Route, RouteInfo};
 const TOPIC: Topic = Topic::from_static("t");
 
 pub(super) fn fast() -> Fast {
-    Fast::new(FastIngest::Always, "i.b-", 4096, Duration::from_secs(5))
+    Fast::new(FastIngest::Always, "i.b-", 4096, Duration::from_secs(5), 1)
 }
 
 pub(super) fn message(id: u64) -> Message {
@@ -152,7 +152,7 @@ fn an_answer_to_an_old_batch_says_nothing() {
 
 #[test]
 fn what_waits_for_too_long_is_handed_back() {
-    let mut fast = Fast::new(FastIngest::Always, "i.b-", 4096, Duration::ZERO);
+    let mut fast = Fast::new(FastIngest::Always, "i.b-", 4096, Duration::ZERO, 1);
     admit(&mut fast, message(1));
     admit(&mut fast, message(2));
     let stuck = act(&mut fast).1.stuck;
