@@ -14,7 +14,9 @@ pub(crate) use events::{event, key_of, keyed, number, numbers};
 pub(crate) use failures::Failures;
 pub(crate) use member::Member;
 pub(crate) use order::{assert_ascending, assert_each_key_ascending};
-pub(crate) use publishing::{health_becomes, publish_all, publish_numbers, ready_topic};
+pub(crate) use publishing::{
+    health_becomes, publish_all, publish_numbers, publish_until_stored, ready_topic,
+};
 pub(crate) use reading::{
     next, next_item, nothing_for, read_all, take, take_numbers, take_until, to_end, while_polling,
 };

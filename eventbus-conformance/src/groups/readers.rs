@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use eventbus_core::{EventBusExt, Start, SubscribeOptions};
+use eventbus_core::{Start, SubscribeOptions};
 
 use crate::{
     Context, Result, let_pass,
-    steps::{keyed, next, number, publish_numbers, settle, take_numbers, take_until},
-    within,
+    steps::{
+        keyed, next, number, publish_numbers, publish_until_stored, settle, take_numbers,
+        take_until,
+    },
 };
 
 fn from_the_start() -> SubscribeOptions {
@@ -93,8 +95,7 @@ pub async fn reader_survives_a_long_pause(ctx: Context) -> Result {
     ctx.harness().resume_broker().await?;
     let writer = ctx.bus().await?;
     for n in 20..40 {
-        let stored = within("a receipt", writer.publish_sync(&topic, keyed("one", n))).await?;
-        stored?;
+        publish_until_stored(&writer, &topic, keyed("one", n)).await?;
     }
     let after = take_until(&mut reader, 39).await?;
     let missed: Vec<_> = (20..40).filter(|n| !after.contains(n)).collect();

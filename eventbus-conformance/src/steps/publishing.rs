@@ -29,6 +29,25 @@ pub(crate) async fn publish_numbers(
     publish_all(bus, topic, numbers.into_iter().map(|n| keyed("one", n))).await
 }
 
+/// Publishes an event, again where no acknowledgement came: a broker that was frozen may not
+/// answer for longer than `ack_timeout`. It may be stored more than once.
+pub(crate) async fn publish_until_stored(
+    bus: &Arc<dyn EventBus>,
+    topic: &Topic,
+    envelope: Envelope,
+) -> Result {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let stored = within("a receipt", bus.publish_sync(topic, envelope.clone())).await?;
+        match stored {
+            Err(refused)
+                if refused.error().kind() == ErrorKind::AckTimeout && Instant::now() < deadline => {
+            }
+            stored => return stored.map(drop).map_err(Into::into),
+        }
+    }
+}
+
 /// A topic that `bus` has published to: event 0, without a key. The next publish finds
 /// everything ready and waits only for the window.
 pub(crate) async fn ready_topic(
