@@ -15,7 +15,7 @@ use crate::{
     stamp::{Origin, Stamp},
 };
 
-/// Every so many settlements are timed.
+/// Every so many settlements are timed, and told of: to do so with all would be seen in the rate.
 const SETTLE_EVERY: u64 = 16;
 /// How often the reader looks whether anything still comes.
 const TICK: Duration = Duration::from_millis(500);
@@ -30,11 +30,12 @@ pub(crate) struct Reader {
     pub(crate) origin: Origin,
     pub(crate) progress: Progress,
     pub(crate) seen: Seen,
-    pub(crate) e2e: Latencies,
+    /// Where messages tell when they were made.
+    pub(crate) e2e: Option<Latencies>,
     pub(crate) settle: Latencies,
     /// Messages of this run that were settled, each counted once.
     pub(crate) settled: u64,
-    /// When the last of them was.
+    /// When the last of them was; where some are missing, to [`SETTLE_EVERY`] of them.
     pub(crate) last: Instant,
 }
 
@@ -44,13 +45,14 @@ impl Reader {
         origin: Origin,
         progress: Progress,
         seen: Seen,
+        end_to_end: bool,
     ) -> Self {
         Self {
             subscription,
             origin,
             progress,
             seen,
-            e2e: Latencies::new(),
+            e2e: end_to_end.then(Latencies::new),
             settle: Latencies::new(),
             settled: 0,
             last: Instant::now(),
@@ -90,6 +92,10 @@ impl Reader {
                 }
             }
         }
+        if goal.is_some_and(|goal| self.seen.distinct() >= goal) {
+            self.last = Instant::now();
+        }
+        (self.progress)(self.settled % SETTLE_EVERY);
         Ok(self)
     }
 
@@ -113,8 +119,9 @@ impl Reader {
         let Some(stamp) = stamp.filter(|stamp| stamp.run == self.origin.run) else {
             return Ok(delivery.ack().await?);
         };
-        let came = self.origin.nanos();
-        self.e2e.record_nanos(came.saturating_sub(stamp.nanos));
+        if let Some(e2e) = &mut self.e2e {
+            e2e.record_nanos(self.origin.nanos().saturating_sub(stamp.nanos));
+        }
         let fresh = self.seen.note(stamp.sequence, stamp.lane);
         let timed = self.seen.distinct().is_multiple_of(SETTLE_EVERY).then(Instant::now);
         let acked = delivery.ack().await.is_ok();
@@ -123,8 +130,10 @@ impl Reader {
         }
         if fresh && acked {
             self.settled += 1;
-            self.last = Instant::now();
-            (self.progress)(1);
+            if self.settled.is_multiple_of(SETTLE_EVERY) {
+                self.last = Instant::now();
+                (self.progress)(SETTLE_EVERY);
+            }
         }
         Ok(())
     }

@@ -172,7 +172,7 @@ impl Run {
         };
         let observed = monitor.finish();
         let (order_violations, e2e) = match reader {
-            Some(reader) => (Some(reader.seen.violations()), Some(reader.e2e)),
+            Some(reader) => (Some(reader.seen.violations()), reader.e2e),
             None if self.load.checks_order() => (Some(self.read_back(acked).await?), None),
             None => (None, None),
         };
@@ -272,7 +272,8 @@ impl Run {
         let options = options.max_in_flight(self.load.consumer_window);
         let subscription = self.bus.subscribe(&self.filter, options).await?;
         let seen = Seen::nothing(&self.load);
-        Ok(Reader::new(subscription, self.origin, progress, seen))
+        let end_to_end = self.load.end_to_end;
+        Ok(Reader::new(subscription, self.origin, progress, seen, end_to_end))
     }
 
     /// Reads what the topic still holds, and tells how often the order was violated.

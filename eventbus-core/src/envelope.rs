@@ -6,13 +6,14 @@ pub(crate) mod raw;
 
 use std::{
     fmt,
+    sync::Mutex,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use smol_str::SmolStr;
-use uuid::Uuid;
+use uuid::{ContextV7, Timestamp, Uuid};
 
 pub(crate) use compact::Encoded;
 pub use headers::Headers;
@@ -63,13 +64,14 @@ impl Envelope {
     /// the time of now in microseconds.
     #[must_use]
     pub fn new(event_type: impl AsRef<str>, payload: impl Into<Bytes>) -> Self {
+        let (id, timestamp) = now();
         Self {
-            id: Uuid::now_v7(),
+            id,
             event_type: SmolStr::new(event_type),
             event_version: 1,
             source: SmolStr::default(),
             aggregate_id: None,
-            timestamp: to_micros(SystemTime::now()),
+            timestamp,
             correlation_id: None,
             causation_id: None,
             trace: None,
@@ -330,6 +332,18 @@ impl fmt::Debug for Envelope {
             .field("payload_bytes", &self.payload.len())
             .finish_non_exhaustive()
     }
+}
+
+/// The ids of a process ascend, also within a millisecond.
+static SEQUENCE: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+
+/// A new id and its time. Each look at a clock is a good part of what an envelope costs, so both
+/// are of one.
+fn now() -> (Uuid, SystemTime) {
+    let now = SystemTime::now();
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let time = Timestamp::from_unix(&SEQUENCE, since.as_secs(), since.subsec_nanos());
+    (Uuid::new_v7(time), to_micros(now))
 }
 
 fn to_micros(time: SystemTime) -> SystemTime {
