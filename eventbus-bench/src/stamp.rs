@@ -108,8 +108,7 @@ impl Iterator for Messages {
             lane: self.publisher * (self.keys.len() as u64).max(1) + key,
             nanos: if self.timed { self.origin.nanos() } else { 0 },
         };
-        // All of a key go to the same topic, since order is promised in a topic.
-        let topic = if self.keys.is_empty() { self.made } else { key } % self.topics;
+        let topic = topic_of(self.made, self.keys.len() as u64, self.topics);
         self.made += 1;
         let mut payload = self.template.clone();
         if payload.len() >= STAMP_BYTES {
@@ -120,8 +119,15 @@ impl Iterator for Messages {
             Some(key) => envelope.key(key),
             None => envelope,
         };
-        Some((topic as usize, envelope))
+        Some((topic, envelope))
     }
+}
+
+/// Which of the topics the `n`th message of a publisher is for. All of a key go to the same
+/// topic, since order is promised in a topic.
+pub(crate) fn topic_of(n: u64, keys: u64, topics: u64) -> usize {
+    let key = if keys == 0 { n } else { n % keys };
+    (key % topics) as usize
 }
 
 /// A message of `load` as the bus would send it, for clients that send the same bytes.

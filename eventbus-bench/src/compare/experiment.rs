@@ -6,7 +6,7 @@ use eventbus_core::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 
 use super::{Cell, Plan, Shape, Target};
-use crate::{Job, Load, Measured, Mode, Strategy};
+use crate::{Job, Load, Measured, Mode, Strategy, has_client};
 
 /// What varies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -106,7 +106,8 @@ impl Experiment {
         }
     }
 
-    /// The cells, each for one value, on each of the buses.
+    /// The cells, each for one value, on each of the buses, and where topics vary with the raw
+    /// clients beside them.
     ///
     /// # Errors
     /// `InvalidConfig` when a URL is none, or the experiment has no bus to be made on.
@@ -115,7 +116,15 @@ impl Experiment {
         for &value in self.values() {
             let mut jobs = Vec::new();
             for target in targets {
-                jobs.extend(self.jobs(target, value, messages)?);
+                for job in self.jobs(target, value, messages)? {
+                    // Two buses at one backend have the same rival.
+                    let same = |known: &Job| {
+                        (known.measured, &known.backend) == (Measured::Client, &job.backend)
+                    };
+                    if job.measured != Measured::Client || !jobs.iter().any(same) {
+                        jobs.push(job);
+                    }
+                }
             }
             if jobs.is_empty() {
                 return Err(Error::new(
@@ -165,6 +174,11 @@ impl Experiment {
             // So that little is fetched before the clock starts, while the others are opened.
             Self::Subscriptions => job.window = 256,
             Self::AckStrategies => return Ok(strategies(&job)),
+            // What a broker and its client make of many topics is to be told from what the bus does.
+            Self::Topics | Self::TopicsConsumed if has_client(&job.backend) => {
+                let client = Job { measured: Measured::Client, name: None, ..job.clone() };
+                return Ok(vec![job, client]);
+            }
             _ => {}
         }
         Ok(vec![job])

@@ -6,6 +6,7 @@ use std::{
 };
 
 use eventbus_core::{BusUrl, Error, ErrorKind, Registry, Topic};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::{Job, Measured};
 use crate::Mode;
@@ -41,7 +42,9 @@ impl Place {
         place.arrange(job)?;
         if job.measured != Measured::Bus && job.backend != "memory" {
             let bus = registry.builder(&place.url).connect().await?;
-            let made = bus.ensure_topic(&place.topic).await;
+            const AT_ONCE: usize = 32;
+            let made = stream::iter(&place.topics).map(|topic| bus.ensure_topic(topic));
+            let made = made.buffer_unordered(AT_ONCE).try_collect::<()>().await;
             bus.close().await?;
             made?;
         }
@@ -79,9 +82,9 @@ impl Place {
         self.url.push_str(parameters);
     }
 
-    /// The subject of the topic on NATS.
-    pub(crate) fn subject(&self) -> String {
-        format!("{}.{}", self.name, self.topic)
+    /// The subject of a topic on NATS.
+    pub(crate) fn subject(&self, topic: &Topic) -> String {
+        format!("{}.{topic}", self.name)
     }
 
     /// Removes what was made at the broker.

@@ -22,7 +22,7 @@ use crate::{
     latency::Latencies,
     measure::{Job, Place, Sample},
     process::Usage,
-    stamp::encoded,
+    stamp::{encoded, topic_of},
 };
 
 /// Of the acknowledgements, at most about so many are timed per measurement.
@@ -173,15 +173,18 @@ fn publish(job: &Job, place: &Place, before: usize) -> Result<Sample, Error> {
     let batch = if load.mode == Mode::Batch { load.batch_size as u64 } else { u64::MAX };
     let every = (load.messages / SAMPLES).max(1);
     let mut batches = Latencies::new();
-    // The client gets its producer id and finds the leader with the first message.
-    send(&producer, BaseRecord::with_opaque_to(place.topic.as_str(), 0).payload(&payload[..]))?;
-    verdicts.wait_for(1)?;
+    // The client gets its producer id and finds the leaders with the first messages.
+    for topic in &place.topics {
+        send(&producer, BaseRecord::with_opaque_to(topic.as_str(), 0).payload(&payload[..]))?;
+    }
+    verdicts.wait_for(place.topics.len() as u64)?;
     *verdicts.lock() = Seen::nothing();
     let meter = Meter::start(before)?;
     let mut begun = Instant::now();
     for n in 0..load.messages {
+        let topic = topic_of(n, u64::from(load.keys), u64::from(load.topics));
         let mut record = BaseRecord::with_opaque_to(
-            place.topic.as_str(),
+            place.topics[topic].as_str(),
             verdicts.stamp(batch == u64::MAX && n.is_multiple_of(every)),
         )
         .payload(&payload[..]);
@@ -259,7 +262,8 @@ fn consume(job: &Job, place: &Place, before: usize) -> Result<Sample, Error> {
         .set("queued.max.messages.kbytes", "16384")
         .set("partition.assignment.strategy", "cooperative-sticky");
     let consumer: BaseConsumer = config.create().map_err(failed("connect"))?;
-    consumer.subscribe(&[place.topic.as_str()]).map_err(failed("subscribe"))?;
+    let topics: Vec<&str> = place.topics.iter().map(Topic::as_str).collect();
+    consumer.subscribe(&topics).map_err(failed("subscribe"))?;
     let deadline = Instant::now() + PATIENCE;
     let (mut acked, mut latencies, mut meter) = (0, Latencies::new(), None);
     while acked < messages {

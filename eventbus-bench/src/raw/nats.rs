@@ -25,7 +25,7 @@ use crate::{
     latency::Latencies,
     measure::{Job, Place, Sample},
     process::Usage,
-    stamp::encoded,
+    stamp::{encoded, topic_of},
 };
 
 /// Of the acknowledgements of mode `async`, so many are timed per measurement.
@@ -36,8 +36,9 @@ const SAMPLES: u64 = 1000;
 pub(crate) struct Raw {
     pub(crate) client: Client,
     pub(crate) jetstream: jetstream::Context,
-    pub(crate) subject: String,
-    pub(crate) payload: Bytes,
+    subjects: Vec<String>,
+    keys: u64,
+    payload: Bytes,
 }
 
 impl Raw {
@@ -48,12 +49,15 @@ impl Raw {
             .timeout(Duration::from_secs(30))
             .build(client.clone());
         let payload = encoded(&job.load);
-        Ok(Self { client, jetstream, subject: place.subject(), payload })
+        let keys = u64::from(job.load.keys);
+        let subjects = place.topics.iter().map(|topic| place.subject(topic)).collect();
+        Ok(Self { client, jetstream, subjects, keys, payload })
     }
 
-    /// Sends a message; the future is its acknowledgement.
-    pub(crate) async fn publish(&self) -> Result<PublishAckFuture, Error> {
-        let publishing = self.jetstream.publish(self.subject.clone(), self.payload.clone());
+    /// Sends message `n`; the future is its acknowledgement.
+    pub(crate) async fn publish(&self, n: u64) -> Result<PublishAckFuture, Error> {
+        let subject = &self.subjects[topic_of(n, self.keys, self.subjects.len() as u64)];
+        let publishing = self.jetstream.publish(subject.clone(), self.payload.clone());
         publishing.await.map_err(failed("publish"))
     }
 }
@@ -92,9 +96,9 @@ pub(crate) async fn pipelined(
     let (sent, acks) = mpsc::channel(window);
     let meter = Meter::start(before)?;
     let collector = tokio::spawn(collect(acks, load.messages));
-    for _ in 0..load.messages {
+    for n in 0..load.messages {
         let started = Instant::now();
-        let ack = raw.publish().await?;
+        let ack = raw.publish(n).await?;
         if sent.send((started, ack)).await.is_err() {
             break;
         }
@@ -132,8 +136,8 @@ pub(crate) async fn in_batches(raw: &Raw, load: &Load, before: usize) -> Result<
     while left > 0 {
         let count = left.min(load.batch_size as u64);
         let started = Instant::now();
-        for _ in 0..count {
-            acks.push_back(raw.publish().await?);
+        for n in 0..count {
+            acks.push_back(raw.publish(n).await?);
         }
         for ack in acks.drain(..) {
             acked += u64::from(ack.await.is_ok());
@@ -147,9 +151,9 @@ pub(crate) async fn in_batches(raw: &Raw, load: &Load, before: usize) -> Result<
 pub(crate) async fn synchronously(raw: &Raw, load: &Load, before: usize) -> Result<Sample, Error> {
     let meter = Meter::start(before)?;
     let (mut acked, mut latencies) = (0, Latencies::new());
-    for _ in 0..load.messages {
+    for n in 0..load.messages {
         let started = Instant::now();
-        if raw.publish().await?.await.is_ok() {
+        if raw.publish(n).await?.await.is_ok() {
             acked += 1;
             latencies.record_now(started.elapsed());
         }

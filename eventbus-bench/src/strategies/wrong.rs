@@ -37,9 +37,9 @@ pub(super) async fn measure(strategy: Strategy, job: &Job, place: &Place) -> Res
 async fn task_per_message(raw: &Raw, load: &Load, before: usize) -> Result<Sample, Error> {
     let (done, mut verdicts) = mpsc::unbounded_channel();
     let meter = Meter::start(before)?;
-    for _ in 0..load.messages {
+    for n in 0..load.messages {
         let started = Instant::now();
-        let ack = raw.publish().await?;
+        let ack = raw.publish(n).await?;
         let done = done.clone();
         tokio::spawn(async move {
             let acked = ack.await.is_ok();

@@ -62,7 +62,7 @@ async fn publish(
     csv: &Path,
 ) -> Result<Figures, ToolError> {
     let mut command = bench(place, load, csv)?;
-    command.arg("pub").args(how).arg(place.subject());
+    command.arg("pub").args(how).arg(place.subject(&place.topic));
     if let Some(batch) = batch {
         command.arg(format!("--batch={batch}"));
     }
