@@ -93,6 +93,11 @@ impl Recall {
         kept.map(|arrival| (arrival.reply, nack(Duration::ZERO))).collect()
     }
 
+    /// Whether a message is kept.
+    pub(crate) fn keeps(&self, sequence: u64) -> bool {
+        self.kept.contains_key(&sequence)
+    }
+
     /// The consumer was made anew, and delivers again what is kept. Gives how much that was.
     pub(crate) fn restart(&mut self, delivered: &Sequences) -> usize {
         let (on, unknown) = (self.on, self.unknown.take());
@@ -144,6 +149,15 @@ impl Feed {
         kept.entry(sequence).or_default();
     }
 
+    /// Keeps a message that was fetched, if older ones may be missing; else it is given back.
+    pub(crate) fn keep(&mut self, arrival: Arrival) -> Option<Arrival> {
+        if !self.recall.on || arrival.sequence <= self.last_seen {
+            return Some(arrival);
+        }
+        self.recall.kept.insert(arrival.sequence, Some(arrival));
+        None
+    }
+
     /// What is missing, when the server has delivered so much: how many at most, and which
     /// sequences it may be. `here` is at the desk.
     fn missing(&self, delivered: &Sequences, here: &HashSet<u64>, most: u64) -> (u64, Vec<u64>) {
@@ -156,7 +170,9 @@ impl Feed {
         }
         let is_here = |sequence: &u64| kept.contains_key(sequence) || here.contains(sequence);
         let span = (last + 1 - first).saturating_sub(kept.range(first..=last).count() as u64);
-        let at_desk = here.iter().filter(|sequence| (first..=last).contains(*sequence)).count();
+        let only_here =
+            |sequence: &&u64| (first..=last).contains(*sequence) && !kept.contains_key(*sequence);
+        let at_desk = here.iter().filter(only_here).count();
         let count = (missing + lost).min(span).saturating_sub(at_desk as u64);
         let sequences = (first..=last).filter(|sequence| !is_here(sequence));
         (count, sequences.take(MOST as usize).collect())

@@ -46,6 +46,13 @@ impl Unreadable {
     pub(crate) fn sequences(&self) -> impl Iterator<Item = u64> {
         self.known.keys().copied()
     }
+
+    /// The consumer was made anew: it delivers them again, also the settled ones. What was `kept`
+    /// was not handed out.
+    pub(crate) fn restart(&mut self, kept: impl Fn(u64) -> bool) {
+        self.checked = 0;
+        self.known.retain(|sequence, _| !kept(*sequence));
+    }
 }
 
 #[derive(Serialize)]
@@ -118,6 +125,9 @@ impl Puller {
             .iter()
             .map(|arrival| (arrival.reply.clone(), Bytes::from_static(IN_PROGRESS)))
             .collect();
+        let feed = &mut self.feeds[index];
+        let arrivals: Vec<_> =
+            arrivals.into_iter().filter_map(|arrival| feed.keep(arrival)).collect();
         words.extend(self.desk.admit(arrivals.into_iter()));
         Ok(words)
     }
@@ -194,6 +204,7 @@ impl Puller {
         let key = self.key_of(&topic, &content);
         let feed = &mut self.feeds[index];
         let times = feed.unreadable.known.entry(stored.seq).or_insert(0);
+        let repeated = *times > 0;
         *times += 1;
         let attempt = *times;
         if !feed.recall.on {
@@ -212,7 +223,7 @@ impl Puller {
             attempt,
             published_at,
             key,
-            repeated: false,
+            repeated,
             alone: !feed.consumer.grouped,
         })
     }
@@ -254,7 +265,8 @@ fn unreadable_error(stream: &str, sequence: u64) -> Error {
     error::error(
         ErrorKind::InvalidEnvelope,
         "the headers of a message cannot be read, and a cumulative subscription cannot pass over \
-         it; remove the message from the stream",
+         it; read on with a group that is not cumulative (removing the message would acknowledge \
+         all that is before it)",
     )
     .with_context("stream", stream)
     .with_context("sequence", sequence)

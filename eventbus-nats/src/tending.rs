@@ -84,6 +84,7 @@ impl Puller {
         if feed.covers_stream && first > feed.last_seen + 1 {
             self.desk.truncated(truncated(feed, first));
         }
+        feed.unreadable.restart(|sequence| feed.recall.keeps(sequence));
         let kept = feed.recall.restart(&info.delivered);
         let mut state = self.desk.lock();
         state.requested = state.requested.saturating_sub(kept);

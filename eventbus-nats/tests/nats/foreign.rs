@@ -1,27 +1,14 @@
 //! Raw topics and a program that knows nothing of envelopes: the `nats` command.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    process::Stdio,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{process::Stdio, sync::Arc, time::SystemTime};
 
-use bytes::Bytes;
 use data_encoding::BASE64;
-use eventbus_core::{
-    Envelope, EventBus, EventBusExt, OCTET_STREAM, ReceiveError, SubscribeOptions, Topic,
-    UndecodablePolicy,
-};
+use eventbus_core::{Envelope, EventBus, EventBusExt, OCTET_STREAM, SubscribeOptions, Topic};
 use serde_json::Value;
 use test_brokers::{Nats, prepare};
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    net::TcpStream,
-    process::Command,
-};
+use tokio::process::Command;
 
-use crate::steps::{PATIENCE, api, connect, next, raw, until};
+use crate::steps::{PATIENCE, connect, next};
 
 const RAW: Topic = Topic::from_static("legacy.orders");
 const SUBJECT: &str = "eb.legacy.orders";
@@ -163,76 +150,5 @@ async fn what_is_written_the_nats_command_reads() {
     assert!(body.is_empty());
     let time = "eb-time: 1970-01-01T00:00:00.000000Z".to_owned();
     assert_eq!(headers, [format!("eb-id: {bare_id}"), time]);
-    bus.close().await.unwrap();
-}
-
-/// Publishes what no client library would: `lines` as the header block, as they are.
-async fn publish_bytes(server: &Nats, lines: &[u8], body: &[u8]) {
-    let mut socket = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
-    let headers = [b"NATS/1.0\r\n", lines, b"\r\n\r\n"].concat();
-    let total = headers.len() + body.len();
-    let connect = "CONNECT {\"verbose\":false,\"headers\":true}\r\n";
-    let mut said = format!("{connect}HPUB {SUBJECT} {} {total}\r\n", headers.len()).into_bytes();
-    said.extend([&headers, body, b"\r\nPING\r\n"].concat());
-    socket.write_all(&said).await.unwrap();
-    let mut answers = BufReader::new(socket).lines();
-    let mut answered = false;
-    while !answered {
-        let line = tokio::time::timeout(PATIENCE, answers.next_line());
-        let line = line.await.expect("an answer").unwrap().expect("an answer");
-        assert!(!line.starts_with("-ERR"), "{line}");
-        answered = line == "PONG";
-    }
-}
-
-#[tokio::test]
-async fn headers_that_the_client_cannot_read_stop_nothing() {
-    let server = Nats::start().await.unwrap();
-    let bus = raw_bus(&server, "").await;
-    bus.ensure_topic(&RAW).await.unwrap();
-    nats_pub(&server, &[], "before").await;
-    publish_bytes(&server, b"eb-key: 7\r\nX-Latin: caf\xe9", b"no text").await;
-    nats_pub(&server, &[], "between").await;
-    publish_bytes(&server, b"no colon", b"no header").await;
-    nats_pub(&server, &[], "after").await;
-    let options = SubscribeOptions::native_group("g")
-        .ack_wait(Duration::from_secs(1))
-        .undecodable(UndecodablePolicy::Yield);
-    let mut subscription = bus.subscribe(&RAW.filter(), options).await.unwrap();
-    let (mut read, mut unreadable) = (BTreeSet::new(), BTreeMap::new());
-    let mut nacked_came_again = false;
-    while read.len() < 3 || unreadable.len() < 2 || !nacked_came_again {
-        let next = tokio::time::timeout(PATIENCE, subscription.next()).await;
-        match next.expect("it goes on").expect("it goes on") {
-            Ok(delivery) => {
-                read.insert(delivery.envelope().payload().clone());
-                delivery.ack().await.unwrap();
-            }
-            Err(ReceiveError::Undecodable(message)) => {
-                let key = message.key().cloned();
-                let again = unreadable.insert(message.bytes().clone(), key.clone());
-                // It comes again, although the server's way to send it again is the same.
-                match (key, again) {
-                    (Some(_), None) => message.nack(Duration::ZERO).await.unwrap(),
-                    (Some(_), Some(_)) => {
-                        nacked_came_again |= message.info().attempt == 2;
-                        message.ack().await.unwrap();
-                    }
-                    (None, _) => message.ack().await.unwrap(),
-                }
-            }
-            Err(other) => panic!("{other}"),
-        }
-    }
-    assert!(read.iter().eq(["after", "before", "between"]), "{read:?}");
-    let keys = [("no header", None), ("no text", Some("7"))];
-    let keys = keys.map(|(body, key)| (Bytes::from(body), key.map(Bytes::from)));
-    assert!(unreadable.iter().eq(keys.iter().map(|(body, key)| (body, key))), "{unreadable:?}");
-    let client = raw(&server).await;
-    let settled = async || {
-        let info = api(&client, "CONSUMER.INFO.EVENTBUS.g", &Value::Null).await;
-        info["ack_floor"]["stream_seq"] == 5
-    };
-    until("all are settled", settled).await;
     bus.close().await.unwrap();
 }

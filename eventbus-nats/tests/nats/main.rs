@@ -12,3 +12,4 @@ mod slow;
 mod steps;
 mod streams;
 mod tls;
+mod unreadable;
