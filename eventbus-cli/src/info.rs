@@ -85,6 +85,9 @@ fn print_text(target: &Target, capabilities: Capabilities, health: &Health) -> R
     if let Some(limit) = capabilities.get("max_message_bytes").and_then(Value::as_u64) {
         writeln!(out, "\nlargest message  {} bytes", thousands(limit))?;
     }
+    if let Some(limit @ 1..) = capabilities.get("max_atomic_batch").and_then(Value::as_u64) {
+        writeln!(out, "atomic batch     up to {} messages", thousands(limit))?;
+    }
     Ok(out.flush()?)
 }
 

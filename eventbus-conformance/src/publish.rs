@@ -1,5 +1,6 @@
 //! Accepting, acknowledging, failing, flushing and closing.
 
+mod atomic;
 mod batch;
 mod cancelling;
 mod close;
@@ -15,15 +16,15 @@ mod window;
 
 use crate::scenario::{
     need::{
-        A_MISSING_CAPABILITY, ATOMIC_BATCH, ENGINE_RETRY, FAIL_SENDS, HOLD_ACKS,
-        IDEMPOTENT_PUBLISH, SINGLE_TOPICS,
+        A_MISSING_CAPABILITY, ATOMIC_BATCH, DURABLE, ENGINE_RETRY, FAIL_SENDS, HOLD_ACKS,
+        IDEMPOTENT_PUBLISH, RESTART, SINGLE_TOPICS,
     },
     table,
 };
 
 pub use self::{
-    batch::*, cancelling::*, close::*, dropping::*, envelope::*, failures::*, fairness::*,
-    flush::*, handler::*, options::*, retry::*, window::*,
+    atomic::*, batch::*, cancelling::*, close::*, dropping::*, envelope::*, failures::*,
+    fairness::*, flush::*, handler::*, options::*, retry::*, window::*,
 };
 pub(crate) use self::{failures::broken, retry::away};
 
@@ -65,7 +66,14 @@ table! { "publish":
     idempotent_publish_is_stored_once needs [IDEMPOTENT_PUBLISH],
     idempotent_publish_stays_so_when_retried
         needs [ENGINE_RETRY, IDEMPOTENT_PUBLISH, FAIL_SENDS],
-    atomic_batch_is_stored_whole needs [ATOMIC_BATCH],
+    atomic_batch_is_stored_in_one_piece needs [ATOMIC_BATCH],
+    atomic_batch_with_a_bad_envelope_is_not_stored needs [ATOMIC_BATCH],
+    atomic_batch_beyond_a_limit_is_refused needs [ATOMIC_BATCH],
+    atomic_batches_share_a_window needs [ATOMIC_BATCH],
+    cancelled_atomic_batch_leaves_no_trace needs [ATOMIC_BATCH, HOLD_ACKS],
+    atomic_batch_times_out_as_one needs [ATOMIC_BATCH, HOLD_ACKS],
+    atomic_batch_fails_as_one needs [ATOMIC_BATCH, FAIL_SENDS],
+    atomic_batches_are_whole_after_a_broker_restart needs [RESTART, DURABLE, ATOMIC_BATCH],
     missing_capabilities_are_refused_by_name needs [A_MISSING_CAPABILITY],
     verified_topics_must_exist needs [SINGLE_TOPICS],
     ensure_topic_creates_once_and_again,

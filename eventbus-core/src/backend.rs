@@ -30,8 +30,8 @@ pub use entry::{EntryId, InFlight, Stored, Verdicts};
 pub use source::{Content, Incoming, Settlement, Settler, Settling, Source, SourceError, Token};
 
 use crate::{
-    Capabilities, Envelope, Error, EventBus, Health, PublishOptions, SubscribeOptions, Topic,
-    TopicFilter,
+    Capabilities, Envelope, Error, ErrorKind, EventBus, Health, PublishOptions, SubscribeOptions,
+    Topic, TopicFilter,
 };
 
 /// Connects buses for one URL scheme.
@@ -89,6 +89,15 @@ pub trait Transport: Send + Sync + 'static {
     /// [`Verdicts`] or [`InFlight`], exactly once.
     fn send(&self, route: &Self::Route, outgoing: Outgoing<'_>);
 
+    /// Puts an atomic batch in the send queue, like [`send`](Self::send) in the order of the
+    /// calls: the envelopes are stored one behind the other, or none is. Only called with the
+    /// capability `atomic_batch`.
+    fn send_atomic(&self, route: &Self::Route, batch: OutgoingBatch<'_>) {
+        let _ = route;
+        let error = Error::new(ErrorKind::Unsupported, "the backend has no atomic batches");
+        batch.entry.complete(Err(error));
+    }
+
     /// Somebody waits for what has been sent (a flush, a full window): do not linger.
     fn expedite(&self) {}
 
@@ -134,6 +143,25 @@ pub struct Outgoing<'a> {
     /// The topic is raw: what is sent is the envelope's payload, with [`raw_headers`] and the
     /// key in native places. A backend without those sends `encoded` all the same.
     pub raw: bool,
+}
+
+/// The envelopes of an atomic batch on their way to the broker.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct OutgoingBatch<'a> {
+    /// Where to report the verdict of all: as stored, with the offset of the first one, which
+    /// the others directly follow.
+    pub entry: InFlight,
+    /// The envelopes in order, each with its compact wire format.
+    pub envelopes: Vec<(Bytes, &'a Envelope)>,
+    /// The topic is raw; see [`Outgoing::raw`].
+    pub raw: bool,
+}
+
+impl<'a> OutgoingBatch<'a> {
+    pub(crate) fn new(entry: InFlight, envelopes: Vec<(Bytes, &'a Envelope)>, raw: bool) -> Self {
+        Self { entry, envelopes, raw }
+    }
 }
 
 impl<'a> Outgoing<'a> {

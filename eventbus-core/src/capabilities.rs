@@ -15,7 +15,7 @@ pub struct Capabilities {
     /// published again within the duplicate window is stored once.
     pub idempotent_publish: bool,
     /// [`PublishOptions::atomic`](crate::PublishOptions::atomic): a batch is stored whole
-    /// or not at all.
+    /// or not at all, its envelopes one behind the other.
     pub atomic_batch: bool,
     /// The transport retries by itself, in order; the engine never sends an entry twice.
     pub native_retry: bool,
@@ -32,6 +32,8 @@ pub struct Capabilities {
     /// The members of a group share the messages of a topic one by one, so that what one
     /// gives back reaches another at once; off where they share whole partitions.
     pub shared_messages: bool,
+    /// The most envelopes of an atomic batch; 0 without the capability.
+    pub max_atomic_batch: usize,
     /// The largest message that the broker takes, in bytes.
     pub max_message_bytes: usize,
 }
@@ -51,6 +53,7 @@ impl Capabilities {
             group_options_checked: false,
             start_at_time: false,
             shared_messages: false,
+            max_atomic_batch: 0,
             max_message_bytes,
         }
     }

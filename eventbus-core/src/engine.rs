@@ -6,6 +6,7 @@
 //! handler, one that times entries out and sends retries; their number never depends on load.
 
 mod accept;
+mod atomic;
 mod batch;
 mod bus;
 mod capacity;

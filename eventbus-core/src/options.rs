@@ -11,8 +11,11 @@ pub struct PublishOptions {
     /// Store the id once, even when it is published again within the broker's duplicate
     /// window. Needs the capability `idempotent_publish`.
     pub idempotent: bool,
-    /// Store a batch whole or not at all. Needs the capability `atomic_batch`, which no backend
-    /// has yet.
+    /// Store a batch whole or not at all, with nothing in between: either all its envelopes are
+    /// acknowledged, or all fail with the same error. It needs room in the window for all of
+    /// them at once, is never retried by the bus, and goes neither with
+    /// [`idempotent`](Self::idempotent) nor with [`retry`](Self::retry). Needs the capability
+    /// `atomic_batch`, which also has a limit, `max_atomic_batch`.
     pub atomic: bool,
     /// Another retry policy than the one of the bus. Not where the backend retries by itself
     /// (capability `native_retry`).

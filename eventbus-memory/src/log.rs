@@ -131,7 +131,7 @@ impl Log {
         key: Key,
         once: Option<(u128, Instant)>,
     ) -> Appended {
-        let mut record = Record { encoded, key, published_at: SystemTime::now() };
+        let record = Record { encoded, key, published_at: SystemTime::now() };
         let mut hungry = Few::new();
         let (offset, _oldest) = {
             let mut state = self.lock();
@@ -141,11 +141,7 @@ impl Log {
             {
                 return Appended { offset, duplicate: true };
             }
-            // The time of the broker never goes back within a topic.
-            state.newest = state.newest.max(record.published_at);
-            record.published_at = state.newest;
-            state.bytes += record.cost();
-            state.records.push_back(record);
+            state.push(record);
             let oldest = state.trim(self.retention, &self.first);
             if state.hungry > 0 {
                 state.take_hungry(&mut hungry);
@@ -157,6 +153,27 @@ impl Log {
         }
         self.watch.stored();
         Appended { offset, duplicate: false }
+    }
+
+    /// Stores messages with nothing in between. Gives the offset of the first.
+    pub(crate) fn append_all(&self, messages: Vec<(Bytes, Key)>) -> u64 {
+        let published_at = SystemTime::now();
+        let mut hungry = Few::new();
+        let offset = {
+            let mut state = self.lock();
+            let offset = state.end();
+            for (encoded, key) in messages {
+                state.push(Record { encoded, key, published_at });
+            }
+            state.trim(self.retention, &self.first);
+            state.take_hungry(&mut hungry);
+            offset
+        };
+        for (group, topic) in hungry {
+            group.signal(topic);
+        }
+        self.watch.stored();
+        offset
     }
 
     /// The lowest retained offset.
@@ -256,6 +273,14 @@ impl Log {
 impl State {
     fn end(&self) -> u64 {
         self.first + self.records.len() as u64
+    }
+
+    fn push(&mut self, mut record: Record) {
+        // The time of the broker never goes back within a topic.
+        self.newest = self.newest.max(record.published_at);
+        record.published_at = self.newest;
+        self.bytes += record.cost();
+        self.records.push_back(record);
     }
 
     /// Drops the oldest records beyond the limit, but never the newest; the first of them is

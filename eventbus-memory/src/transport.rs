@@ -13,13 +13,16 @@ use async_trait::async_trait;
 use eventbus_core::{
     Bus, Capabilities, Error, EventBus, Health, HealthStatus, Provision, SubscribeOptions, Topic,
     TopicFilter,
-    backend::{Connect, Connector, Outgoing, Transport, Window},
+    backend::{Connect, Connector, Outgoing, OutgoingBatch, Transport, Window},
 };
 
 use crate::{
     MemoryConfig, MemoryRoute, MemorySource, SCHEME, broker::Broker, config::Place,
     group::GiveBack, settle::Membership, testing::Faults,
 };
+
+/// More would hold up the others of a topic for too long.
+const MAX_ATOMIC_BATCH: usize = 1 << 16;
 
 /// Connects `memory://` URLs.
 pub(crate) struct MemoryConnector;
@@ -86,6 +89,8 @@ impl Transport for MemoryTransport {
         let mut capabilities = Capabilities::new(self.broker.config.retention_bytes);
         capabilities.ordered_across_reconnect = true;
         capabilities.idempotent_publish = true;
+        capabilities.atomic_batch = true;
+        capabilities.max_atomic_batch = MAX_ATOMIC_BATCH;
         capabilities.per_key_across_group = true;
         capabilities.cumulative_ack = true;
         capabilities.group_options_checked = true;
@@ -100,6 +105,10 @@ impl Transport for MemoryTransport {
 
     fn send(&self, route: &MemoryRoute, outgoing: Outgoing<'_>) {
         self.store(route, outgoing);
+    }
+
+    fn send_atomic(&self, route: &MemoryRoute, batch: OutgoingBatch<'_>) {
+        self.store_batch(route, batch);
     }
 
     async fn subscribe(

@@ -27,6 +27,9 @@ struct PubAck {
     seq: u64,
     #[serde(default)]
     duplicate: bool,
+    /// Of an atomic batch.
+    #[serde(default)]
+    count: u32,
     #[serde(default)]
     error: Option<Refusal>,
 }
@@ -189,15 +192,19 @@ fn parse(message: &Message, prefix: &str) -> Option<(u64, Answer)> {
     if message.status == Some(StatusCode::NO_RESPONDERS) {
         return Some((token, Answer::NoResponders));
     }
+    if message.payload.is_empty() {
+        return Some((token, Answer::Staged));
+    }
     let answer = match serde_json::from_slice::<PubAck>(&message.payload) {
         Ok(PubAck { error: Some(refusal), .. }) => Answer::Refused(refusal.into_error()),
+        Ok(PubAck { seq, count: count @ 1.., .. }) if seq >= u64::from(count) => {
+            Answer::Committed(seq, count)
+        }
         Ok(ack) if ack.seq > 0 => {
             let stored = Stored::at(0, Some(ack.seq));
             Answer::Stored(if ack.duplicate { stored.duplicate() } else { stored })
         }
-        _ => Answer::Refused(
-            error::error(ErrorKind::Unexpected, "the acknowledgement cannot be read").ambiguous(),
-        ),
+        _ => Answer::Refused(error::unreadable_ack()),
     };
     Some((token, answer))
 }
@@ -226,7 +233,7 @@ mod tests {
         #[test]
         fn any_answer_is_survived(payload in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..60),
-            r#"\{"(seq|error|duplicate|stream)": ?[-0-9a-z{}"]{0,12}\}"#.prop_map(String::into_bytes),
+            r#"\{"(seq|error|duplicate|stream|count)": ?[-0-9a-z{}"]{0,12}\}"#.prop_map(String::into_bytes),
         ]) {
             match answer("_I.1f", &payload) {
                 Some((0x1f, Answer::Refused(error))) => {
@@ -234,7 +241,8 @@ mod tests {
                     let refused = refused.is_ok_and(|ack| ack.error.is_some());
                     prop_assert!(refused || error.is_ambiguous(), "{}", error);
                 }
-                Some((0x1f, Answer::Stored(_))) => {
+                Some((0x1f, Answer::Staged)) => prop_assert!(payload.is_empty()),
+                Some((0x1f, Answer::Stored(_) | Answer::Committed(..))) => {
                     prop_assert!(payload.windows(5).any(|part| part == b"\"seq\""));
                 }
                 other => prop_assert!(false, "{} is no answer", other.is_some()),

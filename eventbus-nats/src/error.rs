@@ -35,6 +35,10 @@ pub(crate) const UNKNOWN_BATCH: u32 = 10208;
 /// Disabled, or not understood.
 pub(crate) const NO_BATCHES: [u32; 3] = [10205, 10206, 10207];
 pub(crate) const TOO_MANY_BATCHES: u32 = 10211;
+const NO_ATOMIC_BATCHES: u32 = 10174;
+const ATOMIC_BATCH_INCOMPLETE: u32 = 10176;
+const ATOMIC_BATCH_TOO_LARGE: u32 = 10199;
+const TOO_MANY_ATOMIC_BATCHES: u32 = 10210;
 pub(crate) const NO_MESSAGE_FOUND: u32 = 10037;
 const MESSAGE_TOO_LARGE: u32 = 10054;
 const STORE_FAILED: u32 = 10077;
@@ -59,9 +63,22 @@ impl Refusal {
                 "the stream did not store the message, most likely because it is full and set \
                  to refuse new messages",
             ),
-            TOO_MANY_BATCHES => {
+            TOO_MANY_BATCHES | TOO_MANY_ATOMIC_BATCHES => {
                 error(ErrorKind::Unavailable, "too many batches are open at the server")
             }
+            NO_ATOMIC_BATCHES => error(
+                ErrorKind::Unsupported,
+                "the stream takes no atomic batches; set its `allow_atomic`",
+            ),
+            ATOMIC_BATCH_INCOMPLETE => error(
+                ErrorKind::Unavailable,
+                "the server did not get all of the atomic batch, so nothing of it is stored",
+            ),
+            ATOMIC_BATCH_TOO_LARGE => error(
+                ErrorKind::TooLarge,
+                "the atomic batch has more messages than the server takes; split it, or raise \
+                 the server's `max_batch_size`",
+            ),
             code if NO_BATCHES.contains(&code) => error(
                 ErrorKind::Rejected,
                 "the stream takes no batches; set its `allow_batched`, or connect with \
@@ -106,6 +123,10 @@ pub(crate) fn connection_lost() -> Error {
          unknown; look for its id before publishing it again, or publish idempotently",
     )
     .ambiguous()
+}
+
+pub(crate) fn unreadable_ack() -> Error {
+    error(ErrorKind::Unexpected, "the acknowledgement cannot be read").ambiguous()
 }
 
 pub(crate) fn batch_forgotten() -> Error {

@@ -22,7 +22,7 @@ use eventbus_core::{
     backend::{EntryId, Stored},
 };
 
-use crate::{config::FastIngest, error, message::Message};
+use crate::{atomic::AtomicBatch, config::FastIngest, error, message::Message};
 pub(crate) use batch::Outcome;
 use batch::{Batch, Phase};
 use stream::Stream;
@@ -98,12 +98,13 @@ pub(crate) struct Written {
     pub(crate) payload: Bytes,
     pub(crate) message_id: Option<Box<str>>,
     pub(crate) headers: Option<Box<HeaderMap>>,
+    pub(crate) atomic: Option<Box<AtomicBatch>>,
 }
 
 impl Written {
     /// Nothing but a subject.
     pub(crate) const fn empty(subject: Subject) -> Self {
-        Self { subject, payload: Bytes::new(), message_id: None, headers: None }
+        Self { subject, payload: Bytes::new(), message_id: None, headers: None, atomic: None }
     }
 }
 
@@ -143,7 +144,7 @@ impl Fast {
         if !message.route.0.batches {
             return Admission::Ring(message);
         }
-        let alone = message.awaited && message.idempotent;
+        let alone = message.atomic.is_some() || (message.awaited && message.idempotent);
         let last = message.awaited && behind == 0;
         let stream = &mut self.streams[message.route.0.stream];
         if let Some(batch) = &mut stream.batch {
@@ -306,6 +307,7 @@ fn write(batch: &mut Batch, message: Message, last: bool, now: Instant) -> Admis
         payload: message.payload.clone(),
         message_id: message.message_id.clone(),
         headers: message.headers.clone(),
+        atomic: None,
     };
     let to = batch.add(message, last);
     if last {

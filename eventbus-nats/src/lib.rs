@@ -34,6 +34,7 @@
 mod acks;
 mod api;
 mod arrivals;
+mod atomic;
 mod config;
 mod connection;
 mod consumer;

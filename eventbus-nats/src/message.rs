@@ -12,6 +12,8 @@ use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use eventbus_core::{Error, Topic, backend::EntryId};
 
+use crate::atomic::AtomicBatch;
+
 /// The header by which a stream recognises what it has stored already.
 pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
 
@@ -64,6 +66,8 @@ pub(crate) struct Message {
     pub(crate) idempotent: bool,
     /// Somebody waits for its verdict.
     pub(crate) awaited: bool,
+    /// The envelopes of an atomic batch, which goes as one message through all that queues.
+    pub(crate) atomic: Option<Box<AtomicBatch>>,
     /// When it was first written, if it may be stored and the stream would recognise it.
     pub(crate) written: Option<Instant>,
 }
@@ -92,13 +96,15 @@ pub(crate) struct Sent {
     /// All that is needed to send it again; only with `strict_order`.
     pub(crate) kept: Option<Box<Kept>>,
     pub(crate) idempotent: bool,
+    /// How many envelopes an atomic batch has; `None` for what goes alone.
+    pub(crate) batch: Option<u32>,
 }
 
 impl Sent {
     /// Of a batch that nobody took.
     pub(crate) fn alone(message: Message) -> Self {
         let Message { id, route, idempotent, .. } = message;
-        Self { id, route, kept: None, idempotent }
+        Self { id, route, kept: None, idempotent, batch: None }
     }
 
     /// Written more than once.

@@ -62,6 +62,8 @@ pub(crate) struct StreamConfig {
     /// Whether it takes batches.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) allow_batched: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) allow_atomic: bool,
     #[serde(default, skip_serializing)]
     pub(crate) mirror: Option<serde::de::IgnoredAny>,
 }
@@ -81,6 +83,8 @@ pub(crate) struct Streams {
     provision: Provision,
     /// Whether the server takes batches, and they are wanted.
     batches: bool,
+    /// Whether the server takes atomic batches.
+    atomic: bool,
     /// What was found out about each stream of the configuration.
     known: Vec<Mutex<Option<Provided>>>,
 }
@@ -94,9 +98,14 @@ pub(crate) struct Provided {
 }
 
 impl Streams {
-    pub(crate) fn new(connection: Arc<Connection>, provision: Provision, batches: bool) -> Self {
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        provision: Provision,
+        batches: bool,
+        atomic: bool,
+    ) -> Self {
         let known = connection.config.streams.iter().map(|_| Mutex::default()).collect();
-        Self { connection, provision, batches, known }
+        Self { connection, provision, batches, atomic, known }
     }
 
     fn config(&self) -> &NatsConfig {
@@ -242,6 +251,7 @@ impl Streams {
             sealed: false,
             no_ack: false,
             allow_batched: self.batches,
+            allow_atomic: self.atomic,
             mirror: None,
         }
     }
@@ -335,6 +345,7 @@ mod tests {
             sealed: false,
             no_ack: false,
             allow_batched: false,
+            allow_atomic: false,
             mirror: None,
         }
     }

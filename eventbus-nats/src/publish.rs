@@ -10,8 +10,10 @@ use std::{
     time::Duration,
 };
 
+use async_nats::HeaderMap;
+use bytes::Bytes;
 use eventbus_core::{
-    Error, ErrorKind,
+    Envelope, Error, ErrorKind,
     backend::{EntryId, Outgoing, Stored, Verdicts},
 };
 use tokio::sync::Notify;
@@ -80,7 +82,10 @@ impl Ring {
 
     /// Queues an envelope.
     pub(crate) fn send(&self, route: &Route, outgoing: Outgoing<'_>) {
-        let message = self.message(route, outgoing);
+        self.queue(self.message(route, outgoing));
+    }
+
+    pub(crate) fn queue(&self, message: Message) {
         let mut state = self.lock();
         if state.closed {
             drop(state);
@@ -113,12 +118,8 @@ impl Ring {
             first_sent: None,
             last_sent: None,
         });
-        let (payload, headers) = if outgoing.raw {
-            let headers = raw::headers(outgoing.envelope, topic, &self.key_header);
-            (outgoing.envelope.payload().clone(), Some(Box::new(headers)))
-        } else {
-            (outgoing.encoded, None)
-        };
+        let (payload, headers) =
+            self.content(route, outgoing.encoded, outgoing.envelope, outgoing.raw);
         Message {
             id: outgoing.entry.into_id(),
             route: route.clone(),
@@ -128,8 +129,24 @@ impl Ring {
             order,
             idempotent: outgoing.options.idempotent,
             awaited: outgoing.awaited,
+            atomic: None,
             written: None,
         }
+    }
+
+    /// What is written of an envelope, with the headers of a raw topic.
+    pub(crate) fn content(
+        &self,
+        route: &Route,
+        encoded: Bytes,
+        envelope: &Envelope,
+        raw: bool,
+    ) -> (Bytes, Option<Box<HeaderMap>>) {
+        if !raw {
+            return (encoded, None);
+        }
+        let headers = raw::headers(envelope, &route.0.topic, &self.key_header);
+        (envelope.payload().clone(), Some(Box::new(headers)))
     }
 
     /// Matches answers: each with the token of its message.
@@ -145,8 +162,15 @@ impl Ring {
         {
             let mut state = self.lock();
             for (token, answer) in answers.drain(..) {
+                // Most answers to an atomic batch are these, and it stays where it is.
+                if matches!(answer, Answer::Staged)
+                    && state.sent.get_mut(token).is_some_and(|sent| sent.batch.is_some())
+                {
+                    continue;
+                }
                 let Some(sent) = state.sent.remove(token) else { continue };
                 let nobody = matches!(answer, Answer::NoResponders);
+                let answer = answer.to(&sent);
                 let answer = if sent.is_repeated() { answer.of_a_repetition() } else { answer };
                 if matches!(answer, Answer::NotNow) {
                     // The first writing may still be stored, so its successors wait until
@@ -165,7 +189,7 @@ impl Ring {
                     }
                     Answer::Refused(error) => verdicts.push((sent.id, Err(error))),
                     Answer::NoResponders => unanswerable.push(sent),
-                    Answer::NotNow => {}
+                    Answer::Committed(..) | Answer::Staged | Answer::NotNow => {}
                 }
             }
             released = released && std::mem::take(&mut state.idle);
@@ -321,6 +345,10 @@ impl State {
 /// What the server said about a message.
 pub(crate) enum Answer {
     Stored(Stored),
+    /// An atomic batch of so many messages is stored, the last one there.
+    Committed(u64, u32),
+    /// A message of an atomic batch waits for the last one.
+    Staged,
     Refused(Error),
     /// No stream takes this subject at the moment.
     NoResponders,
@@ -329,6 +357,19 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
+    /// What it means for what it answers.
+    fn to(self, sent: &Sent) -> Self {
+        match (self, sent.batch) {
+            (Self::Committed(last, count), Some(sent)) if sent == count => {
+                Self::Stored(Stored::at(0, Some(last + 1 - u64::from(count))))
+            }
+            (Self::Stored(_), Some(_)) | (Self::Committed(..) | Self::Staged, _) => {
+                Self::Refused(error::unreadable_ack())
+            }
+            (answer, _) => answer,
+        }
+    }
+
     /// A repetition that was not stored says nothing about the first writing.
     fn of_a_repetition(self) -> Self {
         match self {

@@ -9,13 +9,14 @@ use async_nats::{Client, Subject};
 use eventbus_core::{
     BusConfig, Capabilities, Envelope, Error, Health, HealthStatus, RawTopics, SubscribeOptions,
     Topic, TopicFilter,
-    backend::{Outgoing, Transport, Verdicts},
+    backend::{Outgoing, OutgoingBatch, Transport, Verdicts},
 };
 use tokio::task::JoinHandle;
 
 use crate::{
     FastIngest, SCHEME, Storage,
     acks::Matcher,
+    atomic,
     config::NatsConfig,
     connection::{Connection, Link},
     error,
@@ -61,7 +62,10 @@ impl NatsTransport {
         connection.check_jetstream(&link).await?;
         let setting = connection.config.fast_ingest;
         let batches = !strict && fast::is_possible(setting, &link.client.server_info().version)?;
-        let streams = Arc::new(Streams::new(connection.clone(), bus.provision, batches));
+        let takes_atomic =
+            error::is_at_least(&link.client.server_info().version, atomic::OLDEST_SERVER);
+        let streams =
+            Arc::new(Streams::new(connection.clone(), bus.provision, batches, takes_atomic));
         let count = connection.config.streams.iter().count();
         let prefix = inboxes.of_batches();
         let fast = Fast::new(setting, &prefix, bus.max_in_flight, bus.ack_timeout, count);
@@ -69,7 +73,7 @@ impl NatsTransport {
         let ring =
             Ring::new(verdicts, bus.max_in_flight, bus.ack_timeout, strict, key_header, fast);
         let ring = Arc::new(ring);
-        let capabilities = capabilities(&connection.config, &link.client);
+        let capabilities = capabilities(&connection.config, &link.client, takes_atomic);
         connection.set_link(Some(link.clone()));
         let batch = bus.ack_batch_size;
         let matcher =
@@ -106,10 +110,13 @@ fn take(tasks: &Mutex<Vec<JoinHandle<()>>>) -> Vec<JoinHandle<()>> {
     std::mem::take(&mut tasks.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn capabilities(config: &NatsConfig, client: &Client) -> Capabilities {
+fn capabilities(config: &NatsConfig, client: &Client, takes_atomic: bool) -> Capabilities {
     let mut can = Capabilities::new(client.max_payload().saturating_sub(HEADER_ROOM));
     can.durable = config.storage != Some(Storage::Memory);
     can.ordered_across_reconnect = config.strict_order || config.fast_ingest == FastIngest::Always;
+    // The server may read a batch of a lost connection later, behind newer messages.
+    can.atomic_batch = takes_atomic && !can.ordered_across_reconnect;
+    can.max_atomic_batch = if can.atomic_batch { atomic::MOST } else { 0 };
     can.idempotent_publish = true;
     can.cumulative_ack = true;
     can.group_options_checked = true;
@@ -150,6 +157,10 @@ impl Transport for NatsTransport {
 
     fn send(&self, route: &Route, outgoing: Outgoing<'_>) {
         self.ring.send(route, outgoing);
+    }
+
+    fn send_atomic(&self, route: &Route, batch: OutgoingBatch<'_>) {
+        self.ring.send_atomic(route, batch);
     }
 
     async fn subscribe(

@@ -8,6 +8,7 @@ use eventbus_core::{Error, ErrorKind};
 use futures_util::FutureExt;
 
 use crate::{
+    atomic::AtomicBatch,
     connection::{Link, Links},
     error,
     fast::{Admission, Outcome, SUFFIX, To, Written},
@@ -144,7 +145,8 @@ impl Writer {
                 headers: written.headers,
                 order,
                 idempotent: sent.idempotent,
-                awaited: false,
+                awaited: written.atomic.is_some(),
+                atomic: written.atomic,
                 written: None,
             });
         }
@@ -162,8 +164,11 @@ impl Writer {
         to: &To,
         written: Written,
     ) -> Result<(), PublishError> {
+        let Written { subject, payload, message_id, headers, atomic } = written;
+        if let Some(batch) = atomic {
+            return self.write_atomic(client, prefix, to, &subject, *batch).await;
+        }
         let reply = self.reply(prefix, to);
-        let Written { subject, payload, message_id, headers } = written;
         if message_id.is_some() || headers.is_some() {
             let mut headers = headers.map(|headers| *headers).unwrap_or_default();
             if let Some(id) = message_id {
@@ -173,6 +178,24 @@ impl Writer {
             return self.patiently(write).await;
         }
         self.patiently(client.publish_with_reply(subject, reply, payload)).await
+    }
+
+    /// Writes an atomic batch. Unless its last message is written, nothing of it is stored.
+    async fn write_atomic(
+        &mut self,
+        client: &Client,
+        prefix: &str,
+        to: &To,
+        subject: &Subject,
+        batch: AtomicBatch,
+    ) -> Result<(), PublishError> {
+        for (payload, headers) in batch.messages() {
+            // Each with where to answer, because the server says what is wrong with it only there.
+            let (subject, reply) = (subject.clone(), self.reply(prefix, to));
+            let write = client.publish_with_reply_and_headers(subject, reply, headers, payload);
+            self.patiently(write).await?;
+        }
+        Ok(())
     }
 
     fn reply(&mut self, prefix: &str, to: &To) -> Subject {
@@ -335,7 +358,8 @@ pub(crate) async fn at(moment: Option<Instant>) {
 }
 
 fn register(sent: &mut crate::slab::Slab<Sent>, message: Message) -> Outbound {
-    let Message { id, route, payload, message_id, headers, order, idempotent, .. } = message;
+    let Message { id, route, payload, message_id, headers, order, idempotent, atomic, .. } =
+        message;
     let subject = route.0.subject.clone();
     let kept = order.map(|order| {
         let now = Some(Instant::now());
@@ -343,8 +367,9 @@ fn register(sent: &mut crate::slab::Slab<Sent>, message: Message) -> Outbound {
         let (payload, message_id) = (payload.clone(), message_id.clone());
         Box::new(Kept { payload, message_id, headers: headers.clone(), order })
     });
-    let to = To::Ring(sent.insert(Sent { id, route, kept, idempotent }));
-    Outbound { to, written: Written { subject, payload, message_id, headers } }
+    let batch = atomic.as_ref().map(|batch| batch.len());
+    let to = To::Ring(sent.insert(Sent { id, route, kept, idempotent, batch }));
+    Outbound { to, written: Written { subject, payload, message_id, headers, atomic } }
 }
 
 /// Whether the stream would still recognise a repetition.
@@ -364,6 +389,7 @@ fn repetition(sent: Sent) -> Option<Message> {
         order: Some(kept.order),
         idempotent: sent.idempotent,
         awaited: false,
+        atomic: None,
         written: None,
     })
 }

@@ -8,7 +8,7 @@ use eventbus_core::{
 
 use crate::{
     Context, Result,
-    steps::{event, next, number, read_all, ready_topic, take_until},
+    steps::{event, next, number, read_all, ready_topic},
     within,
 };
 
@@ -37,28 +37,6 @@ pub async fn idempotent_publish_is_stored_once(ctx: Context) -> Result {
         }
     }
     assert_eq!(deliveries, 1, "the same id was stored more than once");
-    Ok(())
-}
-
-/// An atomic batch is stored whole, and one with an envelope that cannot be stored not at all.
-pub async fn atomic_batch_is_stored_whole(ctx: Context) -> Result {
-    let bus = ctx.bus().await?;
-    let topic = ready_topic(&ctx, &bus, "atomic").await?;
-    let options = || PublishOptions::new().atomic();
-    let whole = (1..=5).map(|n| event(n).key("k")).collect();
-    within("the batch", bus.publish_batch_opts(&topic, whole, options())).await??;
-    let too_large = ctx.largest_envelope(&bus, "k").with_header("one", "more");
-    let half = vec![event(6).key("k"), too_large, event(7).key("k")];
-    let refused = within("the batch", bus.publish_batch_opts(&topic, half, options())).await?;
-    let refused = refused.expect_err("one is too large");
-    assert_eq!(refused.failures().len(), 3, "{refused}");
-    within("the marker", bus.publish_sync(&topic, event(8).key("k"))).await??;
-    let all = SubscribeOptions::new().start(Start::Earliest);
-    let mut subscription = bus.subscribe(&topic.filter(), all).await?;
-    let mut stored = take_until(&mut subscription, 8).await?;
-    stored.sort_unstable();
-    stored.retain(|n| *n > 0);
-    assert_eq!(stored, [1, 2, 3, 4, 5, 8]);
     Ok(())
 }
 

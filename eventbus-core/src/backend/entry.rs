@@ -51,6 +51,12 @@ impl Stored {
         Self { partition, offset, duplicate: false }
     }
 
+    /// So many places behind it.
+    pub(crate) fn behind(mut self, places: usize) -> Self {
+        self.offset = self.offset.map(|offset| offset + places as u64);
+        self
+    }
+
     /// Marks it as a duplicate.
     #[must_use]
     pub const fn duplicate(mut self) -> Self {

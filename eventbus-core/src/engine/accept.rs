@@ -15,7 +15,7 @@ use super::{
     table::{Completion, Entry},
 };
 use crate::{
-    Envelope, Error, ErrorKind, PublishOptions, Topic,
+    Envelope, Error, ErrorKind, PublishOptions, RetryPolicy, Topic,
     backend::{InFlight, Outgoing, Transport},
     envelope::{Encoded, raw},
 };
@@ -95,14 +95,19 @@ impl<T: Transport> Inner<T> {
 
     /// Checks a request before anything is done about it.
     fn check(&self, request: &Request<'_>, room: Room) -> Result<Encoded, Error> {
+        self.check_allowed(request.options, room)?;
+        let encoded = request.envelope.encode();
+        self.check_size(encoded.bytes().len(), room)?;
+        Ok(encoded)
+    }
+
+    /// Whether the bus takes anything, and such a thing.
+    pub(super) fn check_allowed(&self, options: &PublishOptions, room: Room) -> Result<(), Error> {
         let lifecycle = self.lifecycle.load(Ordering::Acquire);
         if lifecycle == CLOSED || (lifecycle != OPEN && room != Room::Beyond) {
             return Err(self.closed_error());
         }
-        self.check_options(request.options)?;
-        let encoded = request.envelope.encode();
-        self.check_size(encoded.bytes().len(), room)?;
-        Ok(encoded)
+        self.check_options(options)
     }
 
     /// Checks what only raw topics ask for.
@@ -156,7 +161,7 @@ impl<T: Transport> Inner<T> {
 
     async fn wait_for_room(&self, entry: Entry) -> Accepted {
         self.transport.expedite();
-        match self.ledger.queue(entry.len()) {
+        match self.ledger.queue(1, entry.len()) {
             Some(queued) if queued.granted().await => {
                 self.ledger.accept(entry, Room::Wait, Some(queued))
             }
@@ -173,6 +178,13 @@ impl<T: Transport> Inner<T> {
     }
 
     fn check_options(&self, options: &PublishOptions) -> Result<(), Error> {
+        if options.atomic && (options.idempotent || options.retry.is_some()) {
+            return Err(self.error(
+                ErrorKind::Unsupported,
+                "an atomic batch is sent once, so `atomic` does not go with `idempotent` or \
+                 `retry`",
+            ));
+        }
         let missing = if options.idempotent && !self.capabilities.idempotent_publish {
             "idempotent_publish"
         } else if options.atomic && !self.capabilities.atomic_batch {
@@ -194,7 +206,7 @@ impl<T: Transport> Inner<T> {
             .with_context("capability", capability)
     }
 
-    fn check_size(&self, len: usize, room: Room) -> Result<(), Error> {
+    pub(super) fn check_size(&self, len: usize, room: Room) -> Result<(), Error> {
         let broker = self.capabilities.max_message_bytes;
         let limit = match room {
             Room::Beyond => (self.ledger.config.max_envelope_bytes + DEAD_LETTER_BYTES).min(broker),
@@ -211,7 +223,7 @@ impl<T: Transport> Inner<T> {
             .with_context("limit", limit))
     }
 
-    fn retry_for(
+    pub(super) fn retry_for(
         &self,
         topic: &Topic,
         envelope: &Envelope,
@@ -220,7 +232,11 @@ impl<T: Transport> Inner<T> {
         if self.capabilities.native_retry {
             return None;
         }
-        let policy = options.retry.unwrap_or_else(|| self.ledger.config.retry());
+        let policy = match options.retry {
+            _ if options.atomic => RetryPolicy::none(),
+            Some(policy) => policy,
+            None => self.ledger.config.retry(),
+        };
         if policy.is_none() {
             // It must not overtake one of its key that is retried.
             if envelope.aggregate_id().is_none() || !self.ledger.retries.load(Ordering::Relaxed) {

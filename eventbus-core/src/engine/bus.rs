@@ -254,6 +254,9 @@ impl<T: Transport> EventBus for Bus<T> {
         if envelopes.is_empty() {
             return Ok(Vec::new());
         }
+        if options.atomic {
+            return self.0.publish_atomic(topic, envelopes, options).await;
+        }
         let last = envelopes.len() - 1;
         let batch = Batch::new(envelopes.len(), self.0.ledger.clone());
         for (index, envelope) in envelopes.into_iter().enumerate() {

@@ -30,6 +30,7 @@ pub(super) struct Capacity {
 }
 
 struct Queued {
+    count: usize,
     bytes: usize,
     waiter: Arc<Waiter>,
 }
@@ -79,45 +80,45 @@ impl Capacity {
         self.closed
     }
 
-    fn fits(&self, bytes: usize) -> bool {
-        self.count < self.max_count && bytes <= self.max_bytes - self.bytes
+    fn fits(&self, count: usize, bytes: usize) -> bool {
+        count <= self.max_count - self.count && bytes <= self.max_bytes - self.bytes
     }
 
-    fn take(&mut self, bytes: usize) {
-        self.count += 1;
+    fn take(&mut self, count: usize, bytes: usize) {
+        self.count += count;
         self.bytes += bytes;
     }
 
-    /// Takes room for one entry, if there is some and nobody waits for it.
-    pub(super) fn try_take(&mut self, bytes: usize) -> bool {
-        let takes = !self.closed && self.queue.is_empty() && self.fits(bytes);
+    /// Takes room for so many entries, if there is some and nobody waits for it.
+    pub(super) fn try_take(&mut self, count: usize, bytes: usize) -> bool {
+        let takes = !self.closed && self.queue.is_empty() && self.fits(count, bytes);
         if takes {
-            self.take(bytes);
+            self.take(count, bytes);
         }
         takes
     }
 
-    /// Gives the room of one entry back.
-    pub(super) fn give_back(&mut self, bytes: usize) {
-        self.count -= 1;
+    /// Gives the room of so many entries back.
+    pub(super) fn give_back(&mut self, count: usize, bytes: usize) {
+        self.count -= count;
         self.bytes -= bytes;
     }
 
     /// Queues for room. Not to be called when closed.
-    pub(super) fn queue(&mut self, bytes: usize) -> Arc<Waiter> {
+    pub(super) fn queue(&mut self, count: usize, bytes: usize) -> Arc<Waiter> {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let waiter =
             Arc::new(Waiter { ticket, state: AtomicU8::new(WAITING), wake: Notify::new() });
-        self.queue.insert(ticket, Queued { bytes, waiter: waiter.clone() });
+        self.queue.insert(ticket, Queued { count, bytes, waiter: waiter.clone() });
         waiter
     }
 
     /// A waiter gives up: it leaves the queue, or gives back what it did not use.
-    pub(super) fn cancel(&mut self, waiter: &Waiter, bytes: usize) {
+    pub(super) fn cancel(&mut self, waiter: &Waiter, count: usize, bytes: usize) {
         match waiter.state.load(Ordering::Acquire) {
             WAITING => drop(self.queue.remove(&waiter.ticket)),
-            GRANTED => self.give_back(bytes),
+            GRANTED => self.give_back(count, bytes),
             _ => {}
         }
     }
@@ -133,9 +134,11 @@ impl Capacity {
     }
 
     fn grant_queued(&mut self, woken: &mut Woken) {
-        while self.queue.first_key_value().is_some_and(|(_, first)| self.fits(first.bytes)) {
-            let Some((_, Queued { bytes, waiter })) = self.queue.pop_first() else { return };
-            self.take(bytes);
+        while let Some((_, &Queued { count, bytes, .. })) = self.queue.first_key_value()
+            && self.fits(count, bytes)
+        {
+            let Some((_, Queued { waiter, .. })) = self.queue.pop_first() else { return };
+            self.take(count, bytes);
             waiter.state.store(GRANTED, Ordering::Release);
             woken.0.push(waiter);
         }
@@ -164,57 +167,74 @@ mod tests {
     #[test]
     fn count_and_bytes_are_both_bounds() {
         let mut capacity = Capacity::new(2, 10);
-        assert!(capacity.try_take(6));
-        assert!(!capacity.try_take(5));
-        assert!(capacity.try_take(4));
-        assert!(!capacity.try_take(0));
-        capacity.give_back(6);
-        assert!(capacity.try_take(6));
+        assert!(capacity.try_take(1, 6));
+        assert!(!capacity.try_take(1, 5));
+        assert!(capacity.try_take(1, 4));
+        assert!(!capacity.try_take(1, 0));
+        capacity.give_back(1, 6);
+        assert!(capacity.try_take(1, 6));
     }
 
     #[test]
     fn room_is_given_in_the_order_of_the_queue() {
         let mut capacity = Capacity::new(9, 10);
-        assert!(capacity.try_take(10));
-        let large = capacity.queue(8);
-        let small = capacity.queue(1);
-        capacity.give_back(10);
-        assert!(!capacity.try_take(1), "nobody overtakes the queue");
+        assert!(capacity.try_take(1, 10));
+        let large = capacity.queue(1, 8);
+        let small = capacity.queue(1, 1);
+        capacity.give_back(1, 10);
+        assert!(!capacity.try_take(1, 1), "nobody overtakes the queue");
         let _ = capacity.grant();
         assert!(is_granted(&large) && is_granted(&small));
 
-        let large = capacity.queue(8);
-        let small = capacity.queue(1);
+        let large = capacity.queue(1, 8);
+        let small = capacity.queue(1, 1);
         let _ = capacity.grant();
         assert!(!is_granted(&large) && !is_granted(&small), "the small one is not first");
-        capacity.cancel(&large, 8);
+        capacity.cancel(&large, 1, 8);
         let _ = capacity.grant();
         assert!(is_granted(&small));
     }
 
     #[test]
+    fn room_for_several_is_taken_at_once() {
+        let mut capacity = Capacity::new(3, 100);
+        assert!(capacity.try_take(1, 1));
+        assert!(!capacity.try_take(3, 3));
+        let (several, one) = (capacity.queue(3, 3), capacity.queue(1, 1));
+        let _ = capacity.grant();
+        assert!(!is_granted(&several) && !is_granted(&one), "nobody overtakes the queue");
+        capacity.give_back(1, 1);
+        let _ = capacity.grant();
+        assert!(is_granted(&several) && !is_granted(&one));
+        capacity.cancel(&several, 3, 3);
+        let _ = capacity.grant();
+        assert!(is_granted(&one));
+        assert_eq!((capacity.count, capacity.bytes), (1, 1));
+    }
+
+    #[test]
     fn a_waiter_that_gives_up_leaves_nothing() {
         let mut capacity = Capacity::new(1, 10);
-        assert!(capacity.try_take(1));
-        let granted = capacity.queue(2);
-        let waiting = capacity.queue(3);
-        capacity.give_back(1);
+        assert!(capacity.try_take(1, 1));
+        let granted = capacity.queue(1, 2);
+        let waiting = capacity.queue(1, 3);
+        capacity.give_back(1, 1);
         let _ = capacity.grant();
-        capacity.cancel(&waiting, 3);
-        capacity.cancel(&granted, 2);
+        capacity.cancel(&waiting, 1, 3);
+        capacity.cancel(&granted, 1, 2);
         assert_eq!((capacity.count, capacity.bytes, capacity.queue.len()), (0, 0, 0));
     }
 
     #[test]
     fn closing_refuses() {
         let mut capacity = Capacity::new(1, 10);
-        assert!(capacity.try_take(1));
-        let waiter = capacity.queue(2);
+        assert!(capacity.try_take(1, 1));
+        let waiter = capacity.queue(1, 2);
         let _ = capacity.close();
         assert!(!is_granted(&waiter));
-        capacity.cancel(&waiter, 2);
-        capacity.give_back(1);
-        assert!(!capacity.try_take(1));
+        capacity.cancel(&waiter, 1, 2);
+        capacity.give_back(1, 1);
+        assert!(!capacity.try_take(1, 1));
         assert_eq!((capacity.count, capacity.bytes), (0, 0));
     }
 }

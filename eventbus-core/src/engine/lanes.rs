@@ -93,6 +93,12 @@ impl Lanes {
         true
     }
 
+    /// Whether an entry would have to wait behind others.
+    pub(super) fn holds_up(&self, retry: &Retry) -> bool {
+        let lane = self.lanes.get(&retry.lane);
+        lane.is_some_and(|lane| lane.recovering || !lane.waiting.is_empty())
+    }
+
     /// An entry has its verdict.
     pub(super) fn leave(&mut self, retry: &Retry, stored: bool) -> LaneWork {
         let Some(lane) = self.lanes.get_mut(&retry.lane) else {

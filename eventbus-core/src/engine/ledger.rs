@@ -61,9 +61,22 @@ pub(super) enum Accepted {
     Refused,
 }
 
+/// What becomes of the entries of an atomic batch: all the same.
+pub(super) enum AcceptedTogether {
+    /// To be sent, with the verdict of all under this id.
+    Send(EntryId),
+    /// There is no room in the window.
+    Full(Vec<Entry>),
+    /// One would have to wait in the retry queue.
+    Behind,
+    /// The bus is closed.
+    Refused,
+}
+
 /// A place in the queue for room. Given up early, it leaves nothing behind.
 pub(super) struct Queued<'a> {
     ledger: &'a Ledger,
+    count: usize,
     bytes: usize,
     /// `None` once its room is an entry's.
     waiter: Option<Arc<Waiter>>,
@@ -84,7 +97,7 @@ impl Drop for Queued<'_> {
         let Some(waiter) = self.waiter.take() else { return };
         let woken = {
             let mut book = self.ledger.lock();
-            book.capacity.cancel(&waiter, self.bytes);
+            book.capacity.cancel(&waiter, self.count, self.bytes);
             book.capacity.grant()
         };
         woken.wake();
@@ -136,19 +149,19 @@ impl Ledger {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues for room in the window; `None` when closed.
-    pub(super) fn queue(&self, bytes: usize) -> Option<Queued<'_>> {
+    /// Queues for room for so many entries in the window; `None` when closed.
+    pub(super) fn queue(&self, count: usize, bytes: usize) -> Option<Queued<'_>> {
         let (waiter, woken) = {
             let mut book = self.lock();
             if book.capacity.is_closed() {
                 return None;
             }
-            let waiter = book.capacity.queue(bytes);
+            let waiter = book.capacity.queue(count, bytes);
             // Room may have come since none was found.
             (waiter, book.capacity.grant())
         };
         woken.wake();
-        Some(Queued { ledger: self, bytes, waiter: Some(waiter) })
+        Some(Queued { ledger: self, count, bytes, waiter: Some(waiter) })
     }
 
     /// Refuses all who wait for room, and all who come.
@@ -158,12 +171,7 @@ impl Ledger {
     }
 
     /// Enters an envelope. Once accepted it gets a verdict.
-    pub(super) fn accept(
-        &self,
-        mut entry: Entry,
-        room: Room,
-        queued: Option<Queued<'_>>,
-    ) -> Accepted {
+    pub(super) fn accept(&self, entry: Entry, room: Room, queued: Option<Queued<'_>>) -> Accepted {
         let len = entry.len();
         let mut guard = self.lock();
         let book = &mut *guard;
@@ -173,10 +181,49 @@ impl Ledger {
         match queued {
             // The entry holds the room from here on.
             Some(mut queued) => drop(queued.waiter.take()),
-            None if room == Room::Beyond || book.capacity.try_take(len) => {}
+            None if room == Room::Beyond || book.capacity.try_take(1, len) => {}
             None if book.capacity.is_closed() => return Accepted::Refused,
             None => return Accepted::Full(entry),
         }
+        let (id, send) = self.enter(book, entry);
+        if send { Accepted::Send(id) } else { Accepted::Wait }
+    }
+
+    /// Enters the envelopes of an atomic batch, all or none.
+    pub(super) fn accept_together(
+        &self,
+        entries: Vec<Entry>,
+        queued: Option<Queued<'_>>,
+    ) -> AcceptedTogether {
+        let bytes = entries.iter().map(Entry::len).sum();
+        let mut guard = self.lock();
+        let book = &mut *guard;
+        if book.table.sealed {
+            return AcceptedTogether::Refused;
+        }
+        let waits = |entry: &Entry| entry.retry.as_ref().is_some_and(|r| book.lanes.holds_up(r));
+        if entries.iter().any(waits) {
+            return AcceptedTogether::Behind;
+        }
+        match queued {
+            // The entries hold the room from here on.
+            Some(mut queued) => drop(queued.waiter.take()),
+            None if book.capacity.try_take(entries.len(), bytes) => {}
+            None if book.capacity.is_closed() => return AcceptedTogether::Refused,
+            None => return AcceptedTogether::Full(entries),
+        }
+        let ids: Arc<[_]> = entries.into_iter().map(|entry| self.enter(book, entry).0).collect();
+        for id in &*ids {
+            if let Some(entry) = book.table.get_mut(*id) {
+                entry.together = Some(ids.clone());
+            }
+        }
+        AcceptedTogether::Send(ids[0])
+    }
+
+    /// Enters an entry that has its room. Whether it is to be sent now.
+    fn enter(&self, book: &mut Book, mut entry: Entry) -> (EntryId, bool) {
+        let len = entry.len();
         let mut retry = entry.retry.take();
         let stats = &mut book.stats;
         stats.published += 1;
@@ -198,7 +245,7 @@ impl Ledger {
             book.table.armed = true;
             self.timer.notify_one();
         }
-        if send { Accepted::Send(id) } else { Accepted::Wait }
+        (id, send)
     }
 
     /// Resolves when all that was accepted before has its verdict and was handled.
@@ -240,7 +287,7 @@ impl Ledger {
             book.stats.in_flight -= 1;
             book.stats.in_flight_bytes -= held.bytes;
             if held.windowed {
-                book.capacity.give_back(held.bytes);
+                book.capacity.give_back(1, held.bytes);
             }
             (book.table.finish(held.epoch), book.capacity.grant())
         };

@@ -27,6 +27,8 @@ pub(super) struct Entry {
     pub(super) windowed: bool,
     /// Set where the engine may send it again.
     pub(super) retry: Option<Box<Retry>>,
+    /// All entries of its atomic batch, in order. The verdict of one is that of all.
+    pub(super) together: Option<Arc<[EntryId]>>,
     epoch: u64,
     /// The tick in which it was handed to the transport; `None` while it waits for a retry.
     sent: Option<u32>,
@@ -40,7 +42,7 @@ impl Entry {
         windowed: bool,
         retry: Option<Box<Retry>>,
     ) -> Self {
-        Self { topic, encoded, completion, windowed, retry, epoch: 0, sent: None }
+        Self { topic, encoded, completion, windowed, retry, together: None, epoch: 0, sent: None }
     }
 
     pub(super) fn epoch(&self) -> u64 {

@@ -78,11 +78,31 @@ impl Ledger {
         flushed: &mut bool,
         done: &mut Vec<Done>,
     ) {
-        let stored = verdict.is_ok();
-        let Some(entry) = book.table.remove(id) else {
-            book.stats.late_acks += u64::from(stored);
+        let Some(mut entry) = book.table.remove(id) else {
+            book.stats.late_acks += u64::from(verdict.is_ok());
             return;
         };
+        let Some(together) = entry.together.take() else {
+            return self.settle_entry(book, entry, verdict, flushed, done);
+        };
+        let mut first = Some(entry);
+        for (place, member) in together.iter().enumerate() {
+            let entry = if *member == id { first.take() } else { book.table.remove(*member) };
+            let Some(entry) = entry else { continue };
+            let verdict = verdict.clone().map(|stored| stored.behind(place));
+            self.settle_entry(book, entry, verdict, flushed, done);
+        }
+    }
+
+    fn settle_entry(
+        &self,
+        book: &mut Book,
+        entry: Entry,
+        verdict: Result<Stored, Error>,
+        flushed: &mut bool,
+        done: &mut Vec<Done>,
+    ) {
+        let stored = verdict.is_ok();
         if let Some(retry) = &entry.retry {
             // What may be stored must not be overtaken by an earlier one either.
             let maybe = verdict.as_ref().map_or_else(Error::is_ambiguous, |_| true);
@@ -96,7 +116,7 @@ impl Ledger {
             book.stats.in_flight_bytes -= len;
             *flushed |= book.table.finish(entry.epoch());
             if entry.windowed {
-                book.capacity.give_back(len);
+                book.capacity.give_back(1, len);
             }
             if matches!(entry.completion, Completion::Detached) {
                 return;

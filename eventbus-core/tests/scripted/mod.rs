@@ -13,11 +13,11 @@ use std::{
 };
 
 use eventbus_core::{
-    Bus, BusConfig, Capabilities, Error, FailureHandler, Health, PublishFailure, SubscribeOptions,
-    SubscriptionHealth, Topic, TopicFilter,
+    Bus, BusConfig, Capabilities, Envelope, Error, FailureHandler, Health, PublishFailure,
+    SubscribeOptions, SubscriptionHealth, Topic, TopicFilter,
     backend::{
-        EntryId, Incoming, Outgoing, Settlement, Settler, Settling, Source, SourceError, Stored,
-        Token, Transport, Verdicts, Window,
+        EntryId, InFlight, Incoming, Outgoing, OutgoingBatch, Settlement, Settler, Settling,
+        Source, SourceError, Stored, Token, Transport, Verdicts, Window,
     },
 };
 
@@ -58,6 +58,25 @@ impl Scripted {
     /// The types of the envelopes in `list`.
     pub(crate) fn types(list: &Mutex<Vec<Sent>>) -> Vec<String> {
         list.lock().unwrap().iter().map(|sent| sent.event_type.clone()).collect()
+    }
+
+    /// Asks the script about the first and does so with all.
+    fn answer(&self, entry: InFlight, all: &[Sent]) {
+        self.sent.lock().unwrap().extend_from_slice(all);
+        let answer = (self.script.lock().unwrap())(&all[0]);
+        match answer {
+            Answer::Store => {
+                let first = self.store(&all[0]);
+                for sent in &all[1..] {
+                    self.store(sent);
+                }
+                entry.complete(Ok(first));
+            }
+            Answer::Fail(error) => entry.complete(Err(error)),
+            Answer::HandBack(error) => entry.retry(error),
+            Answer::Silence => drop(entry.into_id()),
+            Answer::Lose => drop(entry),
+        }
     }
 
     pub(crate) fn store(&self, sent: &Sent) -> Stored {
@@ -131,15 +150,20 @@ impl Transport for Scripted {
             idempotent: outgoing.options.idempotent,
             raw: outgoing.raw,
         };
-        self.sent.lock().unwrap().push(sent.clone());
-        let answer = (self.script.lock().unwrap())(&sent);
-        match answer {
-            Answer::Store => outgoing.entry.complete(Ok(self.store(&sent))),
-            Answer::Fail(error) => outgoing.entry.complete(Err(error)),
-            Answer::HandBack(error) => outgoing.entry.retry(error),
-            Answer::Silence => drop(outgoing.entry.into_id()),
-            Answer::Lose => drop(outgoing.entry),
-        }
+        self.answer(outgoing.entry, &[sent]);
+    }
+
+    fn send_atomic(&self, (): &(), batch: OutgoingBatch<'_>) {
+        let id = batch.entry.id();
+        let sent = |envelope: &Envelope| Sent {
+            id,
+            key: envelope.aggregate_id().map(str::to_owned),
+            event_type: envelope.event_type().to_owned(),
+            idempotent: false,
+            raw: batch.raw,
+        };
+        let all: Vec<_> = batch.envelopes.iter().map(|(_, envelope)| sent(envelope)).collect();
+        self.answer(batch.entry, &all);
     }
 
     async fn subscribe(&self, _: &TopicFilter, _: &SubscribeOptions) -> Result<Silent, Error> {

@@ -10,7 +10,7 @@ use std::{
 
 use eventbus_core::{
     Error, Topic,
-    backend::{EntryId, InFlight, Outgoing, Stored, Verdicts},
+    backend::{EntryId, InFlight, Stored, Verdicts},
 };
 
 pub(crate) struct Faults {
@@ -56,20 +56,16 @@ impl Faults {
     }
 
     /// Lets a send through, or gives it its fate.
-    pub(crate) fn intercept<'a>(
-        &self,
-        topic: &Topic,
-        outgoing: Outgoing<'a>,
-    ) -> Option<Outgoing<'a>> {
+    pub(crate) fn intercept(&self, topic: &Topic, entry: InFlight) -> Option<InFlight> {
         if !self.ordered.load(Ordering::Acquire) {
-            return Some(outgoing);
+            return Some(entry);
         }
         let mut fate = None;
         self.change(|orders| fate = orders.fate(topic));
         match fate {
-            None => return Some(outgoing),
-            Some((Fate::Failed, error)) => outgoing.entry.complete(Err(error)),
-            Some((Fate::HandedBack, error)) => outgoing.entry.retry(error),
+            None => return Some(entry),
+            Some((Fate::Failed, error)) => entry.complete(Err(error)),
+            Some((Fate::HandedBack, error)) => entry.retry(error),
         }
         None
     }

@@ -31,6 +31,7 @@ pub(super) fn message(id: u64) -> Message {
         order: None,
         idempotent: false,
         awaited: false,
+        atomic: None,
         written: None,
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use eventbus_core::{
-    BusConfig, ErrorKind, EventBusExt, ReceiveError, SubscribeOptions, Topic, TopicFilter,
+    BusConfig, ErrorKind, EventBus, EventBusExt, PublishOptions, ReceiveError, SubscribeOptions,
+    Topic, TopicFilter,
 };
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -36,6 +37,25 @@ async fn an_existing_stream_that_fits_is_used_as_it_is() {
     assert_eq!(info["config"]["description"], "ours");
     assert_eq!(info["config"]["storage"], "memory");
     assert_eq!(info["state"]["messages"], 1);
+    bus.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_atomic_batch_for_a_stream_that_takes_none_is_refused_whole() {
+    let server = Nats::start().await.unwrap();
+    let client = raw(&server).await;
+    api(&client, "STREAM.CREATE.EVENTBUS", &stream(&json!({}))).await;
+    let bus = connect(server.url()).await.unwrap();
+    let batch = (1..=3).map(|n| event("k", n)).collect();
+    let options = PublishOptions::new().atomic();
+    let error = bus.publish_batch_opts(&TOPIC, batch, options).await.unwrap_err();
+    assert_eq!(error.failures().len(), 3);
+    for failure in error.failures() {
+        assert_eq!(failure.error.kind(), ErrorKind::Unsupported, "{failure:?}");
+        assert!(failure.error.error().to_string().contains("allow_atomic"), "{failure:?}");
+    }
+    let info = api(&client, "STREAM.INFO.EVENTBUS", &Value::Null).await;
+    assert_eq!(info["state"]["messages"], 0);
     bus.close().await.unwrap();
 }
 
