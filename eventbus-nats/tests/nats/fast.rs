@@ -15,7 +15,7 @@ use test_brokers::Nats;
 
 use crate::{
     steps::{
-        TOPIC, api, connect, connect_with, event, next, number, publish, raw, registry, until,
+        Led, TOPIC, api, connect, connect_with, event, next, number, publish, raw, registry, until,
     },
     streams::stream,
 };
@@ -243,16 +243,11 @@ fn in_order_and_complete(bus: &Arc<dyn EventBus>, stored: &[u64]) {
 /// Its leader dies, and the connection, which is to another server, does not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_survives_its_leader() {
-    let cluster = Nats::builder().start_cluster(3).await.unwrap();
-    let first = connect(&format!("{}?replicas=3", cluster.url())).await.unwrap();
-    publish(&first, 0).await.unwrap();
-    first.close().await.unwrap();
-    let leader = cluster.leader_of("EVENTBUS").await.unwrap();
-    let other = cluster.node((leader + 1) % 3).url();
     let mut config = BusConfig::default();
     config.ack_timeout = Duration::from_secs(30);
     config.retry_max_elapsed = Duration::from_secs(30);
-    let bus = connect_with(&format!("{other}?replicas=3&fast_ingest=always"), config).await;
+    let scene = Led::start("fast_ingest=always", config).await;
+    let bus = scene.bus.clone();
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let writer = tokio::spawn({
         let (bus, stop) = (bus.clone(), stop.clone());
@@ -270,12 +265,12 @@ async fn a_batch_survives_its_leader() {
         until("it flows", async || bus.stats().acknowledged > goal).await;
     };
     flows(2000).await;
-    cluster.node(leader).kill();
+    scene.kill_leader();
     flows(10_000).await;
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     let last = writer.await.unwrap();
     let _ = bus.flush().await;
     publish(&bus, last + 1).await.unwrap();
-    in_order_and_complete(&bus, &stored(other, last + 1).await);
+    in_order_and_complete(&bus, &stored(scene.url(), last + 1).await);
     bus.close().await.unwrap();
 }

@@ -9,7 +9,7 @@ use std::{
 use eventbus_core::{BusConfig, EventBus, EventBusExt, HealthStatus, Start, SubscribeOptions};
 use test_brokers::Nats;
 
-use crate::steps::{TOPIC, connect, connect_with, event, next, number, publish, until};
+use crate::steps::{Led, TOPIC, connect, connect_with, event, next, number, publish, until};
 
 const KEYS: u64 = 4;
 
@@ -248,15 +248,10 @@ async fn a_cluster_goes_on_without_its_leader() {
 /// each key waits for an answer that never comes, and must ask again in spite of the load.
 #[tokio::test(flavor = "multi_thread")]
 async fn strict_order_goes_on_without_the_leader_under_load() {
-    let cluster = Nats::builder().start_cluster(3).await.unwrap();
-    let first = connect(&format!("{}?replicas=3", cluster.url())).await.unwrap();
-    publish(&first, 1).await.unwrap();
-    first.close().await.unwrap();
-    let leader = cluster.leader_of("EVENTBUS").await.unwrap();
-    let other = cluster.node((leader + 1) % 3).url();
     let mut config = BusConfig::default();
     config.ack_timeout = Duration::from_secs(1);
-    let bus = connect_with(&format!("{other}?replicas=3&strict_order=true"), config).await;
+    let scene = Led::start("strict_order=true", config).await;
+    let bus = scene.bus.clone();
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let writer = tokio::spawn({
         let bus = bus.clone();
@@ -276,7 +271,7 @@ async fn strict_order_goes_on_without_the_leader_under_load() {
         until("more is acknowledged", async || bus.stats().acknowledged > than).await;
     };
     more(50).await;
-    cluster.node(leader).kill();
+    scene.kill_leader();
     // Until those that were on their way have their verdict.
     until("some time out", async || bus.stats().failed > 0).await;
     more(bus.stats().acknowledged + 50).await;

@@ -7,7 +7,7 @@ use eventbus_core::{
 };
 use eventbus_nats::async_nats::{self, Client};
 use serde_json::Value;
-use test_brokers::Nats;
+use test_brokers::{Nats, NatsCluster};
 
 pub(crate) const TOPIC: Topic = Topic::from_static("orders.created");
 /// More than any step takes on a busy machine.
@@ -70,5 +70,35 @@ pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) 
     while !condition().await {
         assert!(tokio::time::Instant::now() < deadline, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A cluster, and a bus that is connected to another server than the one that leads the stream,
+/// in which there is number 0.
+pub(crate) struct Led {
+    cluster: NatsCluster,
+    leader: usize,
+    pub(crate) bus: Arc<dyn EventBus>,
+}
+
+impl Led {
+    pub(crate) async fn start(parameters: &str, config: BusConfig) -> Self {
+        let cluster = Nats::builder().start_cluster(3).await.unwrap();
+        let first = connect(&format!("{}?replicas=3", cluster.url())).await.unwrap();
+        publish(&first, 0).await.unwrap();
+        first.close().await.unwrap();
+        let leader = cluster.leader_of("EVENTBUS").await.unwrap();
+        let url = cluster.node((leader + 1) % 3).url();
+        let bus = connect_with(&format!("{url}?replicas=3&{parameters}"), config).await;
+        Self { cluster, leader, bus }
+    }
+
+    /// Of the server that the bus is connected to.
+    pub(crate) fn url(&self) -> &str {
+        self.cluster.node((self.leader + 1) % 3).url()
+    }
+
+    pub(crate) fn kill_leader(&self) {
+        self.cluster.node(self.leader).kill();
     }
 }
