@@ -16,7 +16,7 @@ use rdkafka::consumer::BaseConsumer;
 
 use crate::{client::Trouble, worker::Signal};
 pub(crate) use assigner::Assigner;
-pub(crate) use desk::{Desk, Phase, Settled, closed};
+pub(crate) use desk::{Desk, Phase, Settled, closed, unconfirmed};
 pub(crate) use reader::{Opening, read};
 
 /// The consumer as librdkafka has it.

@@ -8,7 +8,7 @@ use eventbus_core::{
 };
 
 use crate::{
-    consumer::{Phase, Settled, Shared, closed},
+    consumer::{Phase, Settled, Shared, closed, unconfirmed},
     error::error,
 };
 
@@ -29,7 +29,7 @@ impl Settler for KafkaSettler {
                 Settled::Confirming(partition, offset) => {
                     let confirmation = desk.partitions.confirmation(partition, offset);
                     Settling::Waiting(Box::pin(async move {
-                        confirmation.await.unwrap_or_else(|_| Err(expired()))
+                        confirmation.await.unwrap_or_else(|_| Err(unconfirmed()))
                     }))
                 }
             };

@@ -122,7 +122,8 @@ impl<D> SettleError<D> {
         &self.0.0
     }
 
-    /// What kind of error it is; [`ErrorKind::Expired`] means that it will be, or was, redelivered.
+    /// What kind of error it is; [`ErrorKind::Expired`] means that it will be, or was, redelivered,
+    /// unless the error [is ambiguous](Error::is_ambiguous).
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.0.kind()

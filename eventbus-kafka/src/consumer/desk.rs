@@ -18,7 +18,7 @@ use eventbus_core::{
 };
 
 use keys::Keys;
-pub(crate) use partitions::{PartitionId, Partitions, Pending};
+pub(crate) use partitions::{PartitionId, Partitions, Pending, unconfirmed};
 use table::Table;
 
 /// How many bytes may be in memory before fetching pauses.
@@ -366,7 +366,7 @@ impl Desk {
     /// The thread has ended: nothing is committed any more.
     pub(crate) fn end(&mut self) {
         self.stop();
-        self.partitions.fail_waiting(closed);
+        self.partitions.fail_waiting(|| closed().ambiguous());
         self.wake_reader();
     }
 

@@ -73,7 +73,7 @@ impl Partitions {
     pub(crate) fn remove(&mut self, id: PartitionId) {
         if let Some(partition) = self.all.get_mut(id).and_then(Option::take) {
             for (_, waiter) in partition.waiting {
-                let _ = waiter.send(Err(lost()));
+                let _ = waiter.send(Err(unconfirmed()));
             }
         }
     }
@@ -152,7 +152,7 @@ impl Partitions {
         let (waiter, confirmation) = oneshot::channel();
         match self.get_mut(id) {
             Some(partition) => partition.waiting.push((offset, waiter)),
-            None => drop(waiter.send(Err(lost()))),
+            None => drop(waiter.send(Err(unconfirmed()))),
         }
         self.dirty = true;
         confirmation
@@ -197,7 +197,10 @@ impl Partitions {
     pub(crate) fn committed(&mut self, done: Pending, stored: bool) {
         let found = self.find(done.topic.as_str(), done.number);
         let Some(partition) = found.and_then(|id| self.get_mut(id)) else {
-            return done.waiting.into_iter().for_each(|(_, waiter)| drop(waiter.send(Err(lost()))));
+            return done
+                .waiting
+                .into_iter()
+                .for_each(|(_, waiter)| drop(waiter.send(Err(unconfirmed()))));
         };
         let covers = |offset: i64| offset < done.commit.offset || offset < done.commit.text.covered;
         for (offset, waiter) in done.waiting {
@@ -222,10 +225,12 @@ impl Partitions {
     }
 }
 
-fn lost() -> Error {
+/// A commit that has it may be on its way, or have arrived without an answer.
+pub(crate) fn unconfirmed() -> Error {
     crate::error::error(
         eventbus_core::ErrorKind::Expired,
         "the partition moved to another member of the group before the acknowledgement was \
-         committed; the message will be delivered again",
+         confirmed; the message is delivered again unless it arrived all the same",
     )
+    .ambiguous()
 }

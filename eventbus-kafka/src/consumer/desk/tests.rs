@@ -185,6 +185,28 @@ fn confirmation_waits_for_a_commit_that_has_it() {
     confirmation.try_recv().unwrap().unwrap();
 }
 
+/// The commit may have arrived, so nobody may say that the message comes again.
+#[test]
+fn a_confirmation_whose_partition_moves_is_ambiguous() {
+    let mut bench = bench(&options());
+    bench.push(&[(0, None), (1, None)]);
+    let taken = bench.take();
+    let mut confirm = |token| {
+        let (settled, _) = bench.desk.settle(token, Settlement::AckConfirmed);
+        let Settled::Confirming(partition, offset) = settled else { panic!("not confirming") };
+        (partition, bench.desk.partitions.confirmation(partition, offset))
+    };
+    let (partition, mut on_its_way) = confirm(taken[0].2);
+    let (_, mut waiting) = confirm(taken[1].2);
+    let commit = bench.desk.commits(|_, _| true).remove(0);
+    bench.desk.remove(partition);
+    bench.desk.partitions.committed(commit, true);
+    for confirmation in [&mut on_its_way, &mut waiting] {
+        let error = confirmation.try_recv().unwrap().unwrap_err();
+        assert!(error.is_ambiguous(), "{error}");
+    }
+}
+
 #[test]
 fn what_is_handed_out_counts_as_an_attempt() {
     let mut bench = bench(&options());
