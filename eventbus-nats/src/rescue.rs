@@ -350,4 +350,19 @@ mod tests {
             .with_header(NO_HEADER, &b"\xff"[..]);
         assert_eq!(read(headers, "body".into(), "K"), expected);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_headers_are_survived(
+            lines in "(NATS/1.0)?(\\r\\n|\\n| |:|[A-Za-z-]{1,4}|\\PC){0,20}",
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..40),
+        ) {
+            for headers in [lines.as_bytes(), &bytes, &[lines.as_bytes(), &bytes].concat()] {
+                let _ = is_readable(headers);
+                let read = read(headers, "body".into(), "K");
+                proptest::prop_assert_eq!(&read.payload[..], b"body");
+            }
+            let _ = decode(&lines);
+        }
+    }
 }
