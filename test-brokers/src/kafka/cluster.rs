@@ -9,7 +9,7 @@ use crate::port::Port;
 use crate::wait::{self, Attempt, TooLate};
 
 /// How long a cluster may take to form or to elect a leader.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// Several Kafka brokers that form one cluster, each its own controller (KRaft,
 /// combined mode).

@@ -20,7 +20,7 @@ use crate::process::Process;
 use crate::{Certificates, Error, docker, prepare};
 
 /// How long a broker may take to become ready or to stop.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// A Kafka broker of this process, on ports of its own, with its fault controls.
 ///
