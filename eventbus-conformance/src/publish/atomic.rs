@@ -59,7 +59,8 @@ pub async fn atomic_batch_is_stored_in_one_piece(ctx: Context) -> Result {
     let topic = ready_topic(&ctx, &bus, "atomic").await?;
     let stop = Arc::new(AtomicBool::new(false));
     let noise = {
-        let (bus, topic, stop) = (bus.clone(), topic.clone(), stop.clone());
+        // Over a connection of its own, so that it is the broker that keeps it out.
+        let (bus, topic, stop) = (ctx.bus().await?, topic.clone(), stop.clone());
         tokio::spawn(async move {
             while !stop.load(Ordering::Relaxed) {
                 bus.publish(&topic, event(0)).await?;
