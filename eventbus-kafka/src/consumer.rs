@@ -9,6 +9,7 @@ mod offsets;
 mod reader;
 mod start;
 mod tracker;
+mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -8,7 +8,7 @@ use std::{
 
 use eventbus_core::{Error, ErrorKind, RawTopics, Start, TopicFilter, backend::SourceError};
 use rdkafka::{
-    ClientConfig, Message as _, Offset,
+    ClientConfig, Message as _, Offset, TopicPartitionList,
     consumer::Consumer as _,
     error::{KafkaError, RDKafkaErrorCode as Code},
 };
@@ -22,6 +22,7 @@ use super::{
     fetch::{Fault, Fetcher},
     offsets::Progress,
     start::Asking,
+    watch::{LOOK, Standing, Watch},
 };
 use crate::error::{self, error};
 
@@ -129,6 +130,8 @@ struct Reader<'a> {
     committer: Option<Committer>,
     /// Faults to be repaired, tried again while the broker cannot say how.
     faults: Vec<Fault>,
+    watch: Watch,
+    next_look: Instant,
     next_commit: Instant,
     next_sweep: Instant,
     next_discovery: Instant,
@@ -146,6 +149,8 @@ impl<'a> Reader<'a> {
             fetcher: Fetcher::new(opening.per_key, opening.raw.clone()),
             committer: None,
             faults: Vec::new(),
+            watch: Watch::default(),
+            next_look: now + LOOK,
             next_commit: now,
             next_sweep: now,
             next_discovery: now + DISCOVERY,
@@ -253,6 +258,10 @@ impl<'a> Reader<'a> {
             }
         }
         self.repair();
+        if now >= self.next_look {
+            self.look();
+            self.next_look = Instant::now() + LOOK;
+        }
         if !self.opening.in_group && now >= self.next_discovery {
             self.discover();
             self.next_discovery = Instant::now() + DISCOVERY;
@@ -265,6 +274,51 @@ impl<'a> Reader<'a> {
         for queue in self.consumer.context().queues().iter() {
             queue.filled.store(true, Ordering::Release);
         }
+    }
+
+    /// Begins partitions anew whose fetching stands still.
+    fn look(&mut self) {
+        let queues: Vec<_> = {
+            let queues = self.consumer.context().queues();
+            queues.iter().map(|queue| (queue.topic.clone(), queue.number, queue.id)).collect()
+        };
+        let standings = {
+            let mut desk = self.shared.desk();
+            if desk.room() == 0 {
+                drop(desk);
+                return self.watch.forget();
+            }
+            let standing = |(topic, number, id)| {
+                Some(Standing { topic, number, next: desk.partitions.next(id)? })
+            };
+            queues.into_iter().filter_map(standing).collect()
+        };
+        let still = self.watch.look(standings);
+        let Some(ends) = self.ends(&still) else { return };
+        for Standing { topic, number, next } in still {
+            let Some(Offset::Offset(end)) =
+                ends.find_partition(topic.as_str(), number).map(|element| element.offset())
+            else {
+                continue;
+            };
+            if self.watch.is_stuck(&topic, number, end) {
+                tracing::warn!(%topic, number, next, end, "fetching stood still; it begins anew");
+                let _ =
+                    self.consumer.context().restart(topic.as_str(), number, Offset::Offset(next));
+            }
+        }
+    }
+
+    /// Up to where brokers have messages of these partitions; `None` if they do not say.
+    fn ends(&self, of: &[Standing]) -> Option<TopicPartitionList> {
+        if of.is_empty() {
+            return None;
+        }
+        let mut list = TopicPartitionList::with_capacity(of.len());
+        for Standing { topic, number, .. } in of {
+            list.add_partition_offset(topic.as_str(), *number, Offset::End).ok()?;
+        }
+        self.consumer.offsets_for_times(list, TICK).ok()
     }
 
     fn repair(&mut self) {
