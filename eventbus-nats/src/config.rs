@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 use eventbus_core::{Error, ErrorKind, backend::RAW_FIELDS, duration};
 use serde::{Deserialize, Serialize};
 
-use crate::raw;
+use crate::headers;
 pub use eventbus_core::Secret;
 pub use ingest::FastIngest;
 pub use streams::{StreamMapping, StreamMappings};
@@ -195,7 +195,7 @@ impl NatsConfig {
         }
         let key = &self.raw_key_header;
         let is_field = RAW_FIELDS.iter().any(|field| field.eq_ignore_ascii_case(key));
-        if !raw::is_name(key) || raw::is_servers_own(key) || is_field {
+        if !headers::is_name(key) || headers::is_servers_own(key) || is_field {
             let message = "the name of a header that has no meaning yet: printable ASCII without \
                            spaces and colons";
             return Err(invalid("raw_key_header", message));

@@ -43,6 +43,7 @@ mod desk;
 mod error;
 mod fast;
 mod feed;
+mod headers;
 mod inbox;
 mod lanes;
 mod leave;

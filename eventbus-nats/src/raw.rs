@@ -7,21 +7,10 @@ use eventbus_core::{
     backend::{RawMessage, raw_headers},
 };
 
-use crate::error;
-
-/// What the names of the headers begin with that are instructions to the server.
-const SERVERS_OWN: &str = "nats-";
-
-/// Whether a header may have this name.
-pub(crate) fn is_name(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':')
-}
-
-/// Whether a header of this name is an instruction to the server.
-pub(crate) fn is_servers_own(name: &str) -> bool {
-    let start = name.as_bytes().get(..SERVERS_OWN.len());
-    start.is_some_and(|start| start.eq_ignore_ascii_case(SERVERS_OWN.as_bytes()))
-}
+use crate::{
+    error,
+    headers::{is_name, is_servers_own},
+};
 
 /// Refuses what no NATS message can carry.
 pub(crate) fn check(envelope: &Envelope, topic: &Topic, key_header: &str) -> Result<(), Error> {
