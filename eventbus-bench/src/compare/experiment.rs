@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use eventbus_core::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 
-use super::{Cell, Plan, Shape, Target};
+use super::{Cell, Plan, Shape, Target, plan::with_rivals};
 use crate::{Job, Load, Measured, Mode, Strategy, has_client};
 
 /// What varies.
@@ -116,16 +116,9 @@ impl Experiment {
         for &value in self.values() {
             let mut jobs = Vec::new();
             for target in targets {
-                for job in self.jobs(target, value, messages)? {
-                    // Two buses at one backend have the same rival.
-                    let same = |known: &Job| {
-                        (known.measured, &known.backend) == (Measured::Client, &job.backend)
-                    };
-                    if job.measured != Measured::Client || !jobs.iter().any(same) {
-                        jobs.push(job);
-                    }
-                }
+                jobs.extend(self.jobs(target, value, messages)?);
             }
+            let jobs = with_rivals(jobs, |bus| self.rivals(&bus.backend));
             if jobs.is_empty() {
                 return Err(Error::new(
                     ErrorKind::InvalidConfig,
@@ -139,6 +132,12 @@ impl Experiment {
             cells.push(Cell { id: cells.len(), shape, jobs });
         }
         Ok(Plan { cells, rounds })
+    }
+
+    /// What a broker and its client make of many topics is to be told from what the bus does.
+    fn rivals(self, backend: &str) -> Vec<Measured> {
+        let varied = matches!(self, Self::Topics | Self::TopicsConsumed);
+        (varied && has_client(backend)).then_some(Measured::Client).into_iter().collect()
     }
 
     fn jobs(self, target: &Target, value: u64, messages: u64) -> Result<Vec<Job>, Error> {
@@ -174,11 +173,6 @@ impl Experiment {
             // So that little is fetched before the clock starts, while the others are opened.
             Self::Subscriptions => job.window = 256,
             Self::AckStrategies => return Ok(strategies(&job)),
-            // What a broker and its client make of many topics is to be told from what the bus does.
-            Self::Topics | Self::TopicsConsumed if has_client(&job.backend) => {
-                let client = Job { measured: Measured::Client, name: None, ..job.clone() };
-                return Ok(vec![job, client]);
-            }
             _ => {}
         }
         Ok(vec![job])

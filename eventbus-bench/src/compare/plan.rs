@@ -228,21 +228,29 @@ impl Selection {
             Shape::Burst(messages) | Shape::At(messages) => messages,
             Shape::Sustained => self.sustained(mode, size),
         };
-        let mut jobs = Vec::new();
-        let mut backends: Vec<String> = Vec::new();
-        for target in &self.targets {
+        let bus = |target: &Target| {
             let bus = Job::new(&target.url, Measured::Bus, Load::new(mode, messages, size))?;
-            let bus = Job { name: target.name.clone(), ..bus };
-            jobs.push(bus.clone());
-            // Two buses at one backend have the same rivals, measured right after the first.
-            if !backends.contains(&bus.backend) {
-                let rivals = self.rivals(&bus.backend, mode, shape).into_iter();
-                jobs.extend(rivals.map(|measured| Job { measured, name: None, ..bus.clone() }));
-                backends.push(bus.backend);
-            }
-        }
-        Ok(jobs)
+            Ok(Job { name: target.name.clone(), ..bus })
+        };
+        let buses = self.targets.iter().map(bus).collect::<Result<_, Error>>()?;
+        Ok(with_rivals(buses, |bus| self.rivals(&bus.backend, mode, shape)))
     }
+}
+
+/// The buses, and right after the first of each backend what it is compared with: two buses at one
+/// backend have the same rivals.
+pub(super) fn with_rivals(buses: Vec<Job>, rivals: impl Fn(&Job) -> Vec<Measured>) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    let mut backends: Vec<String> = Vec::new();
+    for bus in buses {
+        jobs.push(bus.clone());
+        if !backends.contains(&bus.backend) {
+            let rivals = rivals(&bus).into_iter();
+            jobs.extend(rivals.map(|measured| Job { measured, name: None, ..bus.clone() }));
+            backends.push(bus.backend);
+        }
+    }
+    jobs
 }
 
 #[cfg(test)]
