@@ -106,8 +106,9 @@ async fn what_it_has_overtaken_is_not_sent_again() {
 #[tokio::test]
 async fn it_is_never_sent_again_itself() {
     let (_, handler) = failures();
-    let config = retrying(Duration::from_millis(1));
-    let bus = bus(config, handler, |_| Answer::HandBack(unavailable()));
+    let mut answers = [Answer::HandBack(unavailable())].into_iter();
+    let script = move |_: &Sent| answers.next().unwrap_or(Answer::Store);
+    let bus = bus(retrying(Duration::from_millis(1)), handler, script);
     let error = publish(&bus, &["a", "b"]).await.unwrap_err();
     assert_eq!(error.failures().len(), 2);
     assert_eq!(Scripted::types(&bus.transport().sent), ["a", "b"]);
