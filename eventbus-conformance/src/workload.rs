@@ -55,11 +55,15 @@ pub enum Mode {
     Sync,
     /// `publish_batch`.
     Batch,
+    /// `publish_batch` of what is stored whole or not at all: for buses with the capability
+    /// `atomic_batch`.
+    Atomic,
 }
 
 impl Mode {
     /// All of them.
-    pub const ALL: &'static [Self] = &[Self::Detached, Self::Receipt, Self::Sync, Self::Batch];
+    pub const ALL: &'static [Self] =
+        &[Self::Detached, Self::Receipt, Self::Sync, Self::Batch, Self::Atomic];
 
     /// The mode in a word.
     #[must_use]
@@ -69,6 +73,7 @@ impl Mode {
             Self::Receipt => "receipt",
             Self::Sync => "sync",
             Self::Batch => "batch",
+            Self::Atomic => "atomic",
         }
     }
 }

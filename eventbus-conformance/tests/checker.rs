@@ -168,6 +168,50 @@ fn failed_means_not_stored_and_ambiguous_may_be_either() {
     }
 }
 
+/// Two batches of two, and one by itself.
+fn batches(outcome: Outcome) -> History {
+    let mut history = five();
+    for (attempt, first) in history.attempts.iter_mut().zip([0, 0, 2, 2]) {
+        attempt.outcome = if first == 0 { Outcome::Acknowledged } else { outcome };
+        *attempt = attempt.in_batch(value(first));
+    }
+    history.counts = counts(&history);
+    history
+}
+
+#[test]
+fn of_an_atomic_batch_all_is_stored_or_nothing() {
+    let torn = Anomaly::Torn { batch: value(2), stored: 1, of: 2 };
+    for gone in [2, 3] {
+        let mut history = batches(Outcome::Unknown);
+        finds(&history, &[]);
+        history.stored.retain(|(stored, _)| *stored != Some(value(gone)));
+        finds(&history, std::slice::from_ref(&torn));
+        history.stored.retain(|(stored, _)| *stored != Some(value(5 - gone)));
+        finds(&history, &[]);
+    }
+    let mut history = batches(Outcome::Failed);
+    history.stored.remove(3);
+    finds(&history, &[Anomaly::StoredThoughFailed(value(2)), torn.clone()]);
+    let mut history = batches(Outcome::Acknowledged);
+    history.stored.remove(3);
+    finds(&history, &[Anomaly::Lost(value(3), Place::Middle), torn]);
+    // What was published one by one is stored one by one.
+    history.attempts.iter_mut().for_each(|attempt| attempt.batch = None);
+    finds(&history, &[Anomaly::Lost(value(3), Place::Middle)]);
+}
+
+#[test]
+fn an_atomic_batch_has_one_verdict() {
+    let mut history = batches(Outcome::Unknown);
+    history.attempts[3].outcome = Outcome::Acknowledged;
+    history.counts = counts(&history);
+    finds(&history, &[Anomaly::VerdictsDiffer(value(2))]);
+    // Another batch, which may have another one.
+    history.attempts[3] = history.attempts[3].in_batch(value(3));
+    finds(&history, &[]);
+}
+
 #[test]
 fn each_publish_has_one_verdict() {
     let mut history = five();

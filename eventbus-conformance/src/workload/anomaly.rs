@@ -57,6 +57,17 @@ pub enum Anomaly {
     Duplicated(Value, Position),
     /// Reported as certainly not stored, and stored.
     StoredThoughFailed(Value),
+    /// An atomic batch of which a part is stored.
+    Torn {
+        /// Its first value.
+        batch: Value,
+        /// How many of its values are stored.
+        stored: usize,
+        /// How many it has.
+        of: usize,
+    },
+    /// The verdicts on the values of an atomic batch differ. Its first value.
+    VerdictsDiffer(Value),
     /// Reported more than once: to the publisher and to the failure handler, or to that twice.
     TwoVerdicts(Value),
     /// Handed to the failure handler and never published.
@@ -94,6 +105,8 @@ pub enum Kind {
     DeliveredOutOfOrder,
     Duplicated,
     StoredThoughFailed,
+    Torn,
+    VerdictsDiffer,
     TwoVerdicts,
     HandledUnasked,
     Miscounted,
@@ -114,6 +127,8 @@ impl Kind {
         Self::DeliveredOutOfOrder,
         Self::Duplicated,
         Self::StoredThoughFailed,
+        Self::Torn,
+        Self::VerdictsDiffer,
         Self::TwoVerdicts,
         Self::HandledUnasked,
         Self::Miscounted,
@@ -135,6 +150,8 @@ impl Kind {
             Self::DeliveredOutOfOrder => "delivered out of order",
             Self::Duplicated => "duplicated",
             Self::StoredThoughFailed => "stored though failed",
+            Self::Torn => "torn",
+            Self::VerdictsDiffer => "verdicts differ",
             Self::TwoVerdicts => "two verdicts",
             Self::HandledUnasked => "handled unasked",
             Self::Miscounted => "miscounted",
@@ -165,6 +182,8 @@ impl Anomaly {
             Self::DeliveredOutOfOrder { .. } => Kind::DeliveredOutOfOrder,
             Self::Duplicated(..) => Kind::Duplicated,
             Self::StoredThoughFailed(_) => Kind::StoredThoughFailed,
+            Self::Torn { .. } => Kind::Torn,
+            Self::VerdictsDiffer(_) => Kind::VerdictsDiffer,
             Self::TwoVerdicts(_) => Kind::TwoVerdicts,
             Self::HandledUnasked(_) => Kind::HandledUnasked,
             Self::Miscounted { .. } => Kind::Miscounted,
@@ -205,6 +224,10 @@ impl fmt::Display for Anomaly {
             Self::DeliveredOutOfOrder { value, behind } => write!(f, "{value} behind {behind}"),
             Self::NotRedelivered(value, position) => write!(f, "{value} at {position}"),
             Self::Duplicated(value, position) => write!(f, "{value} again at {position}"),
+            Self::Torn { batch, stored, of } => {
+                write!(f, "{stored} of the {of} from {batch} are stored")
+            }
+            Self::VerdictsDiffer(batch) => write!(f, "on what was published with {batch}"),
             Self::StoredThoughFailed(value)
             | Self::TwoVerdicts(value)
             | Self::HandledUnasked(value)

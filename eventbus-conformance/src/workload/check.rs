@@ -1,6 +1,6 @@
 //! The checker: a pure function over histories.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use eventbus_core::Position;
 
@@ -13,7 +13,9 @@ pub fn check(history: &History) -> Report {
     let attempted: HashSet<Value> = history.attempts.iter().map(|a| a.value).collect();
     let stored = by_position(history);
     storage(history, &stored, &attempted, &mut anomalies);
+    let stored = stored.iter().filter_map(|(value, _)| *value).collect();
     verdicts(history, &stored, &attempted, &mut anomalies);
+    batches(history, &stored, &mut anomalies);
     deliveries(history, &attempted, &mut anomalies);
     dead_letters(history, &mut anomalies);
     anomalies.extend(history.ended.iter().cloned().map(Anomaly::Ended));
@@ -129,11 +131,10 @@ fn missing(
 /// One verdict each, and a true one.
 fn verdicts(
     history: &History,
-    stored: &[(Option<Value>, &Position)],
+    stored: &HashSet<Value>,
     attempted: &HashSet<Value>,
     anomalies: &mut Vec<Anomaly>,
 ) {
-    let stored: HashSet<Value> = stored.iter().filter_map(|(value, _)| *value).collect();
     let (mut acknowledged, mut told) = (HashSet::new(), HashSet::new());
     for attempt in &history.attempts {
         let Attempt { value, outcome, .. } = attempt;
@@ -169,6 +170,25 @@ fn verdicts(
     ] {
         if counted != seen {
             anomalies.push(Anomaly::Miscounted { what, counted, seen });
+        }
+    }
+}
+
+/// Of each atomic batch all is stored or nothing, and the verdicts are alike.
+fn batches(history: &History, stored: &HashSet<Value>, anomalies: &mut Vec<Anomaly>) {
+    let mut batches: BTreeMap<Value, Vec<&Attempt>> = BTreeMap::new();
+    for attempt in &history.attempts {
+        if let Some(batch) = attempt.batch {
+            batches.entry(batch).or_default().push(attempt);
+        }
+    }
+    for (batch, attempts) in batches {
+        let there = attempts.iter().filter(|attempt| stored.contains(&attempt.value)).count();
+        if there > 0 && there < attempts.len() {
+            anomalies.push(Anomaly::Torn { batch, stored: there, of: attempts.len() });
+        }
+        if attempts.iter().any(|attempt| attempt.outcome != attempts[0].outcome) {
+            anomalies.push(Anomaly::VerdictsDiffer(batch));
         }
     }
 }

@@ -47,19 +47,28 @@ pub struct Attempt {
     pub outcome: Outcome,
     /// Whether the publisher was told, so that the failure handler must not be.
     pub told: bool,
+    /// The first value of the atomic batch that it is part of.
+    pub batch: Option<Value>,
 }
 
 impl Attempt {
     /// A publish and its verdict, which nobody waited for.
     #[must_use]
     pub const fn new(value: Value, outcome: Outcome) -> Self {
-        Self { value, outcome, told: false }
+        Self { value, outcome, told: false, batch: None }
     }
 
     /// The publisher was told the verdict.
     #[must_use]
     pub const fn told(mut self) -> Self {
         self.told = true;
+        self
+    }
+
+    /// It is part of the atomic batch that begins with this value.
+    #[must_use]
+    pub const fn in_batch(mut self, first: Value) -> Self {
+        self.batch = Some(first);
         self
     }
 }

@@ -30,6 +30,7 @@ struct Record {
 /// A publish; without an outcome it was detached, or is pending.
 struct Written {
     value: Value,
+    batch: Option<Value>,
     told: Option<Outcome>,
 }
 
@@ -38,12 +39,10 @@ impl Record {
     /// failure handler by now is acknowledged.
     fn verdicts(&self) -> Vec<Attempt> {
         let handled: HashMap<Value, Outcome> = self.handled.iter().copied().collect();
-        let attempts = self.attempts.iter().map(|Written { value, told }| match told {
-            Some(outcome) => Attempt::new(*value, *outcome).told(),
-            None => {
-                let outcome = handled.get(value).copied().unwrap_or(Outcome::Acknowledged);
-                Attempt::new(*value, outcome)
-            }
+        let attempts = self.attempts.iter().map(|Written { value, batch, told }| {
+            let handled = || handled.get(value).copied().unwrap_or(Outcome::Acknowledged);
+            let outcome = told.unwrap_or_else(handled);
+            Attempt { value: *value, outcome, told: told.is_some(), batch: *batch }
         });
         attempts.collect()
     }
@@ -74,8 +73,13 @@ impl Recorder {
     }
 
     pub(super) fn begin(&self, value: Value) -> Begun {
+        self.begin_in(None, value)
+    }
+
+    /// A value of the atomic batch that begins with `batch`, or of none.
+    pub(super) fn begin_in(&self, batch: Option<Value>, value: Value) -> Begun {
         let mut record = self.lock();
-        record.attempts.push(Written { value, told: None });
+        record.attempts.push(Written { value, batch, told: None });
         Begun(record.attempts.len() - 1)
     }
 

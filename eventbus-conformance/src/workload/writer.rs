@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use eventbus_core::{EventBus, EventBusExt, PendingReceipt, Topic};
+use eventbus_core::{EventBus, EventBusExt, PendingReceipt, PublishOptions, Topic};
 use tokio::sync::watch;
 
 use super::{Mode, Outcome, Recorder, Value, Workload, recorder::Begun};
@@ -31,7 +31,8 @@ impl Writer {
                 Mode::Detached => self.detached().await,
                 Mode::Receipt => self.ahead(AHEAD).await,
                 Mode::Sync => self.ahead(0).await,
-                Mode::Batch => self.batch().await,
+                Mode::Batch => self.batch(PublishOptions::new()).await,
+                Mode::Atomic => self.batch(PublishOptions::new().atomic()).await,
             };
             if !well {
                 tokio::time::sleep(AFTER_FAILURE).await;
@@ -93,12 +94,14 @@ impl Writer {
         well
     }
 
-    async fn batch(&mut self) -> bool {
+    async fn batch(&mut self, options: PublishOptions) -> bool {
         let values: Vec<Value> = (0..AHEAD).map(|_| self.value()).collect();
-        let begun: Vec<Begun> = values.iter().map(|value| self.recorder.begin(*value)).collect();
+        let batch = options.atomic.then(|| values[0]);
+        let begin = |value: &Value| self.recorder.begin_in(batch, *value);
+        let begun: Vec<Begun> = values.iter().map(begin).collect();
         let size = self.workload.payload;
         let envelopes = values.iter().map(|value| value.to_envelope(size)).collect();
-        let outcome = self.bus.publish_batch(&self.topic, envelopes).await;
+        let outcome = self.bus.publish_batch_opts(&self.topic, envelopes, options).await;
         let failures = outcome.map_or_else(|error| error.into_failures(), |_| Vec::new());
         for begun in &begun {
             self.recorder.end(*begun, Outcome::Acknowledged);
