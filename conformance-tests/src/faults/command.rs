@@ -88,6 +88,11 @@ fn places(options: &Options) -> Result<Vec<Place>> {
             None => places.push(*place),
         }
     }
+    let without = places.iter().filter(|place| !place.has_atomic_batches());
+    let without: Vec<&str> = without.map(|place| place.as_str()).collect();
+    if !without.is_empty() {
+        eprintln!("without atomic batches, for want of the capability: {}", without.join(", "));
+    }
     match places.is_empty() {
         true => Err(Failure::new("no broker is of these backends")),
         false => Ok(places),

@@ -73,6 +73,12 @@ impl Place {
         }
     }
 
+    /// Whether its buses have the capability `atomic_batch`: rounds are planned before there are
+    /// any, and check it.
+    pub(crate) const fn has_atomic_batches(self) -> bool {
+        matches!(self, Self::Memory | Self::Nats | Self::NatsCluster | Self::NatsDisk)
+    }
+
     /// Why it cannot be had here, if it cannot.
     pub(crate) fn missing(self) -> Option<&'static str> {
         match self {

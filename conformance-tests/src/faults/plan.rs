@@ -6,6 +6,11 @@ use eventbus_conformance::workload::Mode;
 
 use super::{Nemesis, Strike, place::Place, round::Round};
 
+/// What is drawn from. Atomic batches take turns, because not every place has them.
+const MODES: [Mode; 4] = [Mode::Detached, Mode::Receipt, Mode::Sync, Mode::Batch];
+/// Of a place that has atomic batches, one round in so many is made of them.
+const ATOMIC: usize = 4;
+
 /// Draws rounds. The rounds are a function of the seed and the places; what happens inside them
 /// depends on the clock as well.
 pub(crate) struct Plan {
@@ -25,7 +30,8 @@ impl Plan {
     /// The place and the nemesis take turns, so that each combination comes up; the rest is
     /// drawn.
     fn draw(&mut self) -> Option<Round> {
-        let place = *self.places.get(self.next % self.places.len().max(1))?;
+        let places = self.places.len().max(1);
+        let (turn, place) = (self.next / places, *self.places.get(self.next % places)?);
         self.next += 1;
         let left = self.left.entry(place).or_default();
         if left.is_empty() {
@@ -33,7 +39,11 @@ impl Plan {
             self.random.shuffle(left);
         }
         let main = left.pop()?;
-        Some(round(&mut self.random, place, main))
+        let mut round = round(&mut self.random, place, main);
+        if place.has_atomic_batches() && turn % ATOMIC == ATOMIC / 2 {
+            round.mode = Mode::Atomic;
+        }
+        Some(round)
     }
 }
 
@@ -47,7 +57,7 @@ impl Iterator for Plan {
 
 /// A round whose main nemesis is given; another one may go along with it.
 pub(crate) fn round(random: &mut fastrand::Rng, place: Place, main: Nemesis) -> Round {
-    let mode = random.choice(Mode::ALL).copied().unwrap_or(Mode::Receipt);
+    let mode = random.choice(MODES).unwrap_or(Mode::Receipt);
     let mut strikes = Vec::new();
     let along: Vec<_> = place.nemeses().iter().filter(|n| n.goes_along() && **n != main).collect();
     if random.u8(..3) == 0
@@ -92,6 +102,16 @@ mod tests {
         for nemesis in Place::Nats.nemeses() {
             let its = |round: &&Round| round.place == Place::Nats && round.nemesis() == *nemesis;
             assert_eq!(rounds.iter().filter(its).count(), 2, "{nemesis}");
+        }
+    }
+
+    #[test]
+    fn atomic_batches_have_their_turn_where_there_are_any() {
+        let rounds: Vec<_> = Plan::new(1, Place::ALL.to_vec()).take(8 * Place::ALL.len()).collect();
+        for place in Place::ALL {
+            let its = |round: &&Round| round.place == *place && round.mode == Mode::Atomic;
+            let expected = if place.has_atomic_batches() { 2 } else { 0 };
+            assert_eq!(rounds.iter().filter(its).count(), expected, "{place}");
         }
     }
 }

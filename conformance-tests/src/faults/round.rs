@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use eventbus_conformance::{
-    Context, Harness, Result,
+    Context, Failure, Harness, Result,
     workload::{Mode, Promises, Report, Workload, check},
 };
 
@@ -82,6 +82,9 @@ impl Round {
     pub(crate) async fn run(&self, site: Arc<dyn Site>) -> Result<Outcome> {
         let harness: Arc<dyn Harness> = site.clone();
         let mut run = self.workload().start(&Context::new(harness)).await?;
+        if run.capabilities().atomic_batch != self.place.has_atomic_batches() {
+            return Err(Failure::new("the plan is wrong about the atomic batches of this place"));
+        }
         run.flows(SOME).await?;
         for strike in &self.strikes {
             strike.begin(&*site, &mut run).await?;

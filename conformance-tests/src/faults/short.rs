@@ -1,5 +1,6 @@
 //! The short runs: one round for each place and nemesis, as named tests.
 
+use eventbus_conformance::workload::Mode;
 use libtest_mimic::{Completion, Failed, Trial};
 use tokio::sync::Semaphore;
 
@@ -12,8 +13,9 @@ const SEED: u64 = 1;
 /// for it has a deadline.
 static JVMS: Semaphore = Semaphore::const_new(3);
 
-/// What there is to test, as `place::nemesis`; where a mode is drawn for each. `program` is
-/// this package's program: processes that are members of a group are started from it.
+/// What there is to test, as `place::nemesis`, where a mode is drawn for each, and as
+/// `place::nemesis::atomic`. `program` is this package's program: processes that are members of a
+/// group are started from it.
 #[must_use]
 pub fn trials(program: &str) -> Vec<Trial> {
     member::started_from(program);
@@ -22,7 +24,12 @@ pub fn trials(program: &str) -> Vec<Trial> {
         for nemesis in place.nemeses().iter().copied().filter(|nemesis| is_short(*place, *nemesis))
         {
             let name = format!("{place}::{nemesis}");
-            trials.push(Trial::ignorable_test(name, move || test(*place, nemesis)));
+            trials.push(Trial::ignorable_test(name.clone(), move || test(*place, nemesis, None)));
+            if may_tear(nemesis) {
+                let mode = Some(Mode::Atomic);
+                let test = move || test(*place, nemesis, mode);
+                trials.push(Trial::ignorable_test(format!("{name}::atomic"), test));
+            }
         }
     }
     trials
@@ -33,12 +40,22 @@ fn is_short(place: Place, nemesis: Nemesis) -> bool {
     place != Place::KafkaCluster || matches!(nemesis, Nemesis::LeaderKill | Nemesis::RollingRestart)
 }
 
-fn test(place: Place, nemesis: Nemesis) -> Result<Completion, Failed> {
+/// What may tear an atomic batch; listed also for places that have none.
+const fn may_tear(nemesis: Nemesis) -> bool {
+    use Nemesis::{Cut, DiskFull, HeldAcks, Kill, LeaderKill, LimitReached, Refusals};
+    matches!(nemesis, Kill | LeaderKill | Cut | LimitReached | DiskFull | Refusals | HeldAcks)
+}
+
+fn test(place: Place, nemesis: Nemesis, mode: Option<Mode>) -> Result<Completion, Failed> {
     if let Some(what) = place.missing() {
         return Ok(Completion::ignored_with(format!("needs {what}")));
     }
+    if mode == Some(Mode::Atomic) && !place.has_atomic_batches() {
+        return Ok(Completion::ignored_with("needs the capability atomic_batch"));
+    }
     let seed = SEED + nemesis as u64 * 100 + place as u64;
-    let round = round(&mut fastrand::Rng::with_seed(seed), place, nemesis);
+    let mut round = round(&mut fastrand::Rng::with_seed(seed), place, nemesis);
+    round.mode = mode.unwrap_or(round.mode);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(async {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use eventbus_conformance::workload::Kind;
+use eventbus_conformance::workload::{Kind, Mode};
 
 use super::{
     Nemesis,
@@ -11,13 +11,14 @@ use super::{
 };
 
 /// The anomalies that have a column; the others only count as broken.
-const COLUMNS: [(Kind, &str); 6] = [
+const COLUMNS: [(Kind, &str); 7] = [
     (Kind::Lost, "lost"),
     (Kind::Undelivered, "undelivered"),
     (Kind::Unexpected, "unexpected"),
     (Kind::Inverted, "inverted"),
     (Kind::DeliveredOutOfOrder, "reordered"),
     (Kind::Duplicated, "duplicated"),
+    (Kind::Torn, "torn"),
 ];
 
 /// How often something happened although it must not, and how often where it may.
@@ -36,7 +37,7 @@ impl fmt::Display for Count {
     }
 }
 
-/// One line: the rounds of one place and nemesis.
+/// One line: the rounds of one place and nemesis, those of atomic batches by themselves.
 #[derive(Debug, Clone, Default)]
 struct Line {
     rounds: u64,
@@ -100,7 +101,7 @@ impl fmt::Display for Line {
 
 /// The results so far.
 #[derive(Debug, Default)]
-pub(crate) struct Table(BTreeMap<(Place, Nemesis), Line>);
+pub(crate) struct Table(BTreeMap<(Place, Nemesis, bool), Line>);
 
 impl Table {
     pub(crate) fn add(&mut self, round: &Round, outcome: &Outcome) {
@@ -112,7 +113,8 @@ impl Table {
     }
 
     fn line(&mut self, round: &Round) -> &mut Line {
-        self.0.entry((round.place, round.nemesis())).or_default()
+        let atomic = round.mode == Mode::Atomic;
+        self.0.entry((round.place, round.nemesis(), atomic)).or_default()
     }
 
     /// How many promises were broken in all.
@@ -141,8 +143,8 @@ impl fmt::Display for Table {
             write!(f, "------------:|")?;
         }
         writeln!(f, "-------:|---------:|---------:|")?;
-        for ((place, nemesis), line) in &self.0 {
-            let name = format!("{place} {nemesis}");
+        for ((place, nemesis, atomic), line) in &self.0 {
+            let name = format!("{place} {nemesis}{}", if *atomic { " atomic" } else { "" });
             writeln!(f, "| {name:<36} | {line} |")?;
         }
         Ok(())
