@@ -6,7 +6,7 @@ use async_nats::Subject;
 use bytes::Bytes;
 use eventbus_core::{Topic, backend::Content};
 
-use crate::desk::{Desk, Held, State, Status, nack};
+use crate::desk::{ACK, Desk, Held, State, Status, nack};
 
 /// A message that the server has just delivered.
 pub(crate) struct Arrival {
@@ -24,12 +24,12 @@ pub(crate) struct Arrival {
     /// Nobody else reads from this consumer, so that what is settled here is settled, even if
     /// the server has forgotten it.
     pub(crate) alone: bool,
+    /// The client cannot read it, so that each delivery costs the connection.
+    pub(crate) unreadable: bool,
 }
 
 /// What is to be said to the server afterwards.
 pub(crate) type Words = Vec<(Subject, Bytes)>;
-
-const ACK: &[u8] = b"+ACK";
 
 impl Desk {
     /// Takes messages in.
@@ -87,6 +87,7 @@ impl Desk {
             touched: now,
             key: arrival.key,
             expired_before,
+            unreadable: arrival.unreadable,
             status: Status::Ready,
         });
         None
@@ -102,7 +103,7 @@ impl Desk {
         now: Instant,
     ) -> bool {
         let Some(held) = state.messages.get_mut(token) else { return false };
-        if held.is_out() && !self.per_key && held.epoch == arrival.epoch {
+        if held.is_out() && !self.stays_here(held) && held.epoch == arrival.epoch {
             return false;
         }
         held.epoch = arrival.epoch;
@@ -127,7 +128,7 @@ impl Desk {
                 expired.push(token);
                 continue;
             }
-            let ours = (self.per_key && !stopped) || !held.is_out();
+            let ours = (self.stays_here(held) && !stopped) || !held.is_out();
             if ours && now.duration_since(held.touched) >= self.ack_wait / 3 {
                 held.touched = now;
                 in_progress.push(held.reply.clone());
@@ -145,7 +146,7 @@ impl Desk {
     fn expire(&self, state: &mut State, token: u64) -> Option<Subject> {
         let held = state.messages.remove(token)?;
         state.out -= 1;
-        if self.per_key && !state.stopped {
+        if self.stays_here(&held) && !state.stopped {
             let reply = held.reply.clone();
             let attempt = held.attempt.saturating_add(1);
             state.again(Held { attempt, expired_before: true, touched: Instant::now(), ..held });

@@ -22,6 +22,8 @@ use tokio::sync::Notify;
 
 use crate::{connection::Connection, per_key::Gate, provision::nanos, slab::Slab};
 
+/// Settles a message.
+pub(crate) const ACK: &[u8] = b"+ACK";
 /// Restarts the `ack_wait` of a message.
 pub(crate) const IN_PROGRESS: &[u8] = b"+WPI";
 
@@ -39,8 +41,7 @@ pub(crate) struct Desk {
     pub(crate) connection: Arc<Connection>,
     pub(crate) ack_wait: Duration,
     pub(crate) max_in_flight: usize,
-    /// One message of a key at a time; redelivery then happens here, not at the server, so
-    /// that a key never moves on before its turn.
+    /// One message of a key at a time.
     pub(crate) per_key: bool,
     pub(crate) cumulative: bool,
     reader: AtomicWaker,
@@ -88,6 +89,7 @@ pub(crate) struct Held {
     pub(crate) touched: Instant,
     pub(crate) key: Option<u64>,
     pub(crate) expired_before: bool,
+    pub(crate) unreadable: bool,
     pub(crate) status: Status,
 }
 
@@ -152,6 +154,12 @@ impl Desk {
         })
     }
 
+    /// Whether its redelivery happens here, not at the server: where a key must not move on before
+    /// its turn, and where the client cannot read what the server would deliver.
+    pub(crate) const fn stays_here(&self, held: &Held) -> bool {
+        self.per_key || held.unreadable
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -202,10 +210,11 @@ impl Desk {
             {
                 held.touched = now;
             }
-            let base = if self.per_key { now } else { held.touched };
+            let stays_here = self.stays_here(held);
+            let base = if stays_here { now } else { held.touched };
             let expires = base + self.ack_wait;
             held.status = Status::Out { expires, abandoned: false };
-            let content = if self.per_key {
+            let content = if stays_here {
                 held.content.clone()
             } else {
                 std::mem::replace(&mut held.content, Content::Encoded(Bytes::new()))

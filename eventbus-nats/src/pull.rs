@@ -17,7 +17,7 @@ use crate::{
     arrivals::{Arrival, Words},
     connection::{Connection, Link},
     delivered::Origin,
-    desk::{Desk, IN_PROGRESS},
+    desk::{ACK, Desk, IN_PROGRESS},
     error::Violation,
     feed::{EXPIRES, Feed, HEARTBEAT, Status, status},
     name,
@@ -275,7 +275,7 @@ impl Puller {
         let epoch = feed.epoch;
         let (attempt, published_at) = (origin.delivered.max(1), origin.published_at);
         let Some(reply) = message.reply.clone() else { return Err(None) };
-        let ack = |reply| Err(Some((reply, Bytes::from_static(b"+ACK"))));
+        let ack = |reply| Err(Some((reply, Bytes::from_static(ACK))));
         let Some((topic, raw)) = self.topic_of(&message.subject) else {
             tracing::warn!(subject = %message.subject, "passed over: the subject is no topic");
             self.desk.passed_over();
@@ -304,6 +304,7 @@ impl Puller {
             key,
             repeated,
             alone,
+            unreadable: false,
         })
     }
 

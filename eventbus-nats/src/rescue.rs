@@ -4,6 +4,7 @@
 //! else was on its way; the server then delivers all of it again, for ever. So when the
 //! connection is lost again, what is delivered and was not seen is looked up in the stream,
 //! where the headers come as data, and what cannot come in any other way is put at the desk.
+//! If it has to come again, it does so from there.
 
 use std::{
     collections::BTreeMap,
@@ -18,8 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     arrivals::{Arrival, Words},
-    desk::IN_PROGRESS,
+    desk::{ACK, IN_PROGRESS},
     error::{self, NO_MESSAGE_FOUND},
+    feed::Feed,
     headers::{is_readable, read},
     pull::Puller,
 };
@@ -103,9 +105,7 @@ impl Puller {
         let Some(info) = consumer.find(&self.connection).await? else { return Ok(Words::new()) };
         let unreadable = &self.feeds[index].unreadable;
         let first = info.ack_floor.stream_seq.max(unreadable.checked) + 1;
-        let mut found = self.owed_again(index).await?;
-        let (new, checked) = self.look(index, first, info.delivered.stream_seq).await?;
-        found.extend(new);
+        let (found, checked) = self.look(index, first, info.delivered.stream_seq).await?;
         let unreadable = &mut self.feeds[index].unreadable;
         unreadable.checked = unreadable.checked.max(checked);
         unreadable.known.retain(|sequence, _| *sequence > info.ack_floor.stream_seq);
@@ -116,12 +116,17 @@ impl Puller {
             self.desk.fail(unreadable_error(&consumer.stream, first.seq));
             return Ok(Words::new());
         }
+        let count = info.delivered.consumer_seq;
+        let (found, unwanted): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|stored| self.is_wanted(stored));
+        let known = &mut self.feeds[index].unreadable.known;
+        known.extend(unwanted.iter().map(|stored| (stored.seq, 0)));
+        let mut words = self.settled(index, count);
         let arrivals: Vec<_> =
-            found.iter().filter_map(|stored| self.rescued(index, stored)).collect();
-        let mut words: Words = arrivals
-            .iter()
-            .map(|arrival| (arrival.reply.clone(), Bytes::from_static(IN_PROGRESS)))
-            .collect();
+            found.iter().filter_map(|stored| self.rescued(index, stored, count)).collect();
+        words.extend(
+            arrivals.iter().map(|arrival| (arrival.reply.clone(), Bytes::from_static(IN_PROGRESS))),
+        );
         let feed = &mut self.feeds[index];
         let arrivals: Vec<_> =
             arrivals.into_iter().filter_map(|arrival| feed.keep(arrival)).collect();
@@ -129,19 +134,22 @@ impl Puller {
         Ok(words)
     }
 
-    /// Those that were at the desk before and have to come again.
-    async fn owed_again(&self, index: usize) -> Result<Vec<Stored>, Error> {
-        let owed: Vec<u64> = {
-            let state = self.desk.lock();
-            let known = self.feeds[index].unreadable.known.keys().copied();
-            known.filter(|sequence| state.owed.contains_key(&(index, *sequence))).collect()
-        };
-        let mut found = Vec::new();
-        for sequence in owed {
-            let stored = self.get(index, sequence, ">").await?;
-            found.extend(stored.filter(|stored| stored.seq == sequence));
-        }
-        Ok(found)
+    /// Whether a message is for the application.
+    fn is_wanted(&mut self, stored: &Stored) -> bool {
+        let Some((topic, _)) = self.topic_of(&stored.subject) else { return false };
+        self.first.get(&topic).is_none_or(|first| stored.seq >= *first)
+    }
+
+    /// Acknowledges what is known and not here: it was settled, or nobody wants it. Again each
+    /// time, because it may be lost with the connection, and nothing else ends its deliveries.
+    fn settled(&self, index: usize, count: u64) -> Words {
+        let Feed { consumer, unreadable, recall, .. } = &self.feeds[index];
+        let (stream, name) = (&consumer.stream, &consumer.config.name);
+        let here = self.desk.sequences_of(index);
+        let settled = unreadable.sequences().filter(|s| !here.contains(s) && !recall.keeps(*s));
+        let subject =
+            |sequence| ack_subject(stream, name, 1, sequence, count, SystemTime::UNIX_EPOCH);
+        settled.map(|sequence| (subject(sequence), Bytes::from_static(ACK))).collect()
     }
 
     /// Looks at the messages of a consumer from `first` to `last`. Gives those that the client
@@ -188,7 +196,8 @@ impl Puller {
         }
     }
 
-    fn rescued(&mut self, index: usize, stored: &Stored) -> Option<Arrival> {
+    /// A message as if it had come. `count` is how much its consumer has delivered.
+    fn rescued(&mut self, index: usize, stored: &Stored, count: u64) -> Option<Arrival> {
         let (topic, is_raw) = self.topic_of(&stored.subject)?;
         let (headers, payload) = (stored.headers().ok()?, stored.payload().ok()?);
         let published_at = humantime::parse_rfc3339(&stored.time).ok()?;
@@ -214,7 +223,7 @@ impl Puller {
             consumer: index,
             epoch: feed.epoch,
             sequence: stored.seq,
-            reply: ack_subject(stream, consumer, attempt, stored.seq, 0, published_at),
+            reply: ack_subject(stream, consumer, attempt, stored.seq, count, published_at),
             topic,
             content,
             attempt,
@@ -222,6 +231,7 @@ impl Puller {
             key,
             repeated,
             alone: !feed.consumer.grouped,
+            unreadable: true,
         })
     }
 }

@@ -15,11 +15,10 @@ use futures_util::FutureExt;
 
 use crate::{
     connection::Links,
-    desk::{Desk, Held, IN_PROGRESS, State, Status, nack},
+    desk::{ACK, Desk, Held, IN_PROGRESS, State, Status, nack},
     error,
 };
 
-const ACK: &[u8] = b"+ACK";
 const TERM: &[u8] = b"+TERM";
 
 impl Settler for Desk {
@@ -112,7 +111,7 @@ impl Desk {
     ) -> Settling {
         let Some(held) = state.messages.remove(token.0) else { return done() };
         state.out -= 1;
-        if self.per_key && !state.stopped {
+        if self.stays_here(&held) && !state.stopped {
             let attempt = held.attempt.saturating_add(1);
             let held = Held { attempt, expired_before: false, ..held };
             if delay.is_zero() {

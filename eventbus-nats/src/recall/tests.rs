@@ -41,6 +41,7 @@ fn come(feed: &mut Feed, stream_sequence: u64, consumer_sequence: u64, attempt: 
             key: None,
             repeated: false,
             alone: false,
+            unreadable: false,
         });
     }
     passes

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use eventbus_core::{
 };
 use eventbus_nats::async_nats::Client;
 use serde_json::Value;
-use test_brokers::Nats;
+use test_brokers::{Nats, Toxiproxy};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
@@ -28,13 +28,17 @@ const UNREADABLE: &[u8] = b"eb-key: 7\r\nX-Latin: caf\xe9";
 /// No text either, and without a key.
 const NO_HEADER: &[u8] = b"no colon";
 
-/// Publishes what no client library would: `lines` as the header block, as they are.
 async fn publish_bytes(server: &Nats, lines: &[u8], body: &[u8]) {
+    publish_bytes_to(server, SUBJECT, lines, body).await;
+}
+
+/// Publishes what no client library would: `lines` as the header block, as they are.
+async fn publish_bytes_to(server: &Nats, subject: &str, lines: &[u8], body: &[u8]) {
     let mut socket = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
     let headers = [b"NATS/1.0\r\n", lines, b"\r\n\r\n"].concat();
     let total = headers.len() + body.len();
     let connect = "CONNECT {\"verbose\":false,\"headers\":true}\r\n";
-    let mut said = format!("{connect}HPUB {SUBJECT} {} {total}\r\n", headers.len()).into_bytes();
+    let mut said = format!("{connect}HPUB {subject} {} {total}\r\n", headers.len()).into_bytes();
     said.extend([&headers, body, b"\r\nPING\r\n"].concat());
     socket.write_all(&said).await.unwrap();
     let mut answers = BufReader::new(socket).lines();
@@ -50,9 +54,14 @@ async fn publish_bytes(server: &Nats, lines: &[u8], body: &[u8]) {
 /// A server, and a bus to a raw topic there.
 async fn start() -> (Nats, Arc<dyn EventBus>) {
     let server = Nats::start().await.unwrap();
-    let bus = connect(&format!("{}?raw=legacy.>", server.url())).await.unwrap();
-    bus.ensure_topic(&RAW).await.unwrap();
+    let bus = open(server.url()).await;
     (server, bus)
+}
+
+async fn open(url: &str) -> Arc<dyn EventBus> {
+    let bus = connect(&format!("{url}?raw=legacy.>")).await.unwrap();
+    bus.ensure_topic(&RAW).await.unwrap();
+    bus
 }
 
 /// Five of one key, of which the client cannot read the second and the fourth.
@@ -92,10 +101,10 @@ impl Item {
         }
     }
 
-    async fn nack(self) {
+    async fn nack(self, delay: Duration) {
         match self {
-            Self::Read(delivery) => delivery.nack(Duration::ZERO).await.unwrap(),
-            Self::Unread(message) => message.nack(Duration::ZERO).await.unwrap(),
+            Self::Read(delivery) => delivery.nack(delay).await.unwrap(),
+            Self::Unread(message) => message.nack(delay).await.unwrap(),
         }
     }
 }
@@ -181,6 +190,73 @@ async fn they_stop_nothing() {
     bus.close().await.unwrap();
 }
 
+/// Others cost the connection meanwhile, again and again.
+#[tokio::test]
+async fn a_nacked_one_waits_for_its_delay() {
+    const DELAY: Duration = Duration::from_secs(8);
+    let (server, bus) = start().await;
+    publish_bytes(&server, UNREADABLE, b"nacked").await;
+    let options = SubscribeOptions::group("g").ack_wait(Duration::from_secs(1));
+    let mut subscription = subscribe(&bus, options).await;
+    let item = next(&mut subscription).await;
+    assert_eq!(item.body(), "nacked");
+    let nacked_at = Instant::now();
+    item.nack(DELAY).await;
+    for n in 0..2 {
+        publish_bytes(&server, UNREADABLE, body(n).as_ref()).await;
+        let item = next(&mut subscription).await;
+        assert_eq!(item.body(), body(n), "after {:?}", nacked_at.elapsed());
+        item.ack().await;
+    }
+    let item = next(&mut subscription).await;
+    assert_eq!(item.body(), "nacked");
+    assert!(nacked_at.elapsed() >= DELAY, "after {:?}", nacked_at.elapsed());
+    item.ack().await;
+    settled(&raw(&server).await, &mut subscription, 3).await;
+    bus.close().await.unwrap();
+}
+
+/// Nobody is told of a message whose subject is no topic.
+#[tokio::test]
+async fn one_that_is_for_nobody_stops_nothing() {
+    let (server, bus) = start().await;
+    publish_bytes_to(&server, "eb.legacy.no$topic", UNREADABLE, b"for nobody").await;
+    publish_bytes(&server, READABLE, b"after").await;
+    let options = SubscribeOptions::group("g").ack_wait(Duration::from_secs(1));
+    let options = options.undecodable(UndecodablePolicy::Yield).start(Start::Earliest);
+    let mut subscription = bus.subscribe(&"legacy.>".parse().unwrap(), options).await.unwrap();
+    let item = next(&mut subscription).await;
+    assert_eq!(item.body(), "after");
+    item.ack().await;
+    settled(&raw(&server).await, &mut subscription, 2).await;
+    bus.close().await.unwrap();
+}
+
+/// The connection is lost with it, so the server delivers the message again.
+#[tokio::test]
+async fn a_lost_acknowledgement_is_said_again() {
+    let (server, toxiproxy) = (Nats::start().await.unwrap(), Toxiproxy::start().await.unwrap());
+    let proxy = toxiproxy.proxy(server.port()).await.unwrap();
+    let bus = open(&format!("nats://127.0.0.1:{}", proxy.port())).await;
+    publish_bytes(&server, UNREADABLE, b"one").await;
+    let options = SubscribeOptions::group("g").ack_wait(Duration::from_secs(1));
+    let mut subscription = subscribe(&bus, options).await;
+    let item = next(&mut subscription).await;
+    proxy.timeout().await.unwrap();
+    item.ack().await;
+    proxy.heal().await.unwrap();
+    let client = raw(&server).await;
+    let settled = until("it is settled", async || {
+        let info = api(&client, "CONSUMER.LIST.EVENTBUS", &Value::Null).await;
+        info["consumers"][0]["ack_floor"]["stream_seq"] == 1
+    });
+    tokio::select! {
+        () = settled => {}
+        _ = next(&mut subscription) => panic!("it was settled, and came again"),
+    }
+    bus.close().await.unwrap();
+}
+
 /// They have their place in their key, also when they are nacked.
 #[tokio::test]
 async fn with_per_key_they_keep_their_place() {
@@ -193,7 +269,7 @@ async fn with_per_key_they_keep_their_place() {
         assert_eq!(take(&mut subscription, 1).await, [body(1)]);
         let second = next(&mut subscription).await;
         assert_eq!(second.body(), body(2));
-        second.nack().await;
+        second.nack(Duration::ZERO).await;
         let rest = take(&mut subscription, 4).await;
         assert_eq!(rest, [2, 3, 4, 5].map(body));
         settled(&raw(&server).await, &mut subscription, 5).await;
@@ -214,7 +290,7 @@ async fn without_a_group_they_stop_nothing() {
         let item = next(&mut subscription).await;
         taken.insert(item.body());
         if item.body() == body(2) && nacked.replace(()).is_none() {
-            item.nack().await;
+            item.nack(Duration::ZERO).await;
         } else {
             came_again |= item.body() == body(2);
             item.ack().await;
@@ -234,15 +310,19 @@ async fn a_consumer_that_is_made_anew_is_not_stopped_by_those_that_were_settled(
     let mut subscription = subscribe(&bus, options).await;
     let mut first = None;
     let mut settled_here = BTreeSet::new();
-    while settled_here.len() < 4 {
-        let item = next(&mut subscription).await;
-        if item.body() == body(1) {
-            first = Some(item);
-        } else {
-            settled_here.insert(item.body());
-            item.ack().await;
+    let settle = async {
+        while settled_here.len() < 4 {
+            let item = next(&mut subscription).await;
+            if item.body() == body(1) {
+                first = Some(item);
+            } else {
+                settled_here.insert(item.body());
+                item.ack().await;
+            }
         }
-    }
+    };
+    // What the client can read comes again and again meanwhile.
+    tokio::time::timeout(PATIENCE * 2, settle).await.expect("the others, too");
     let client = raw(&server).await;
     let consumers = api(&client, "CONSUMER.LIST.EVENTBUS", &Value::Null).await;
     let name = consumers["consumers"][0]["name"].as_str().unwrap();
