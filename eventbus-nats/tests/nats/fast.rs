@@ -260,9 +260,14 @@ async fn a_batch_survives_its_leader() {
             n
         }
     });
+    let acknowledged = || bus.stats().acknowledged;
     let flows = async |more: u64| {
-        let goal = bus.stats().acknowledged + more;
-        until("it flows", async || bus.stats().acknowledged > goal).await;
+        let goal = acknowledged() + more;
+        // It may be slow, and must not stop.
+        while acknowledged() <= goal {
+            let before = acknowledged();
+            until("it flows", async || acknowledged() > before).await;
+        }
     };
     flows(2000).await;
     scene.kill_leader();
