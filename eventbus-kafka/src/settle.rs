@@ -40,6 +40,13 @@ impl Settler for KafkaSettler {
         }
         settled
     }
+
+    fn abandon(&self, token: Token) {
+        let wake = self.0.desk().abandon(token);
+        if wake {
+            self.0.signal.notify();
+        }
+    }
 }
 
 fn expired() -> Error {

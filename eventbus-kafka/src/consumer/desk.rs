@@ -2,6 +2,7 @@
 //! key or for their redelivery. Knows nothing of Kafka but partitions and offsets.
 
 mod keys;
+mod message;
 mod partitions;
 mod table;
 
@@ -11,13 +12,13 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use bytes::Bytes;
 use eventbus_core::{
     Error, Ordering, SubscribeOptions,
-    backend::{Content, Incoming, RawMessage, Settlement, SourceError, Token},
+    backend::{Content, Incoming, Settlement, SourceError, Token},
 };
 
 use keys::Keys;
+pub(crate) use message::{Message, Settled};
 pub(crate) use partitions::{PartitionId, Partitions, Pending, unconfirmed};
 use table::Table;
 
@@ -27,32 +28,6 @@ const MOST_BYTES: usize = 32 << 20;
 /// How many go out of turn before one in turn if there are both: what is nacked for ever must
 /// not keep all others back.
 const FIRST_IN_A_ROW: usize = 8;
-
-/// A fetched message that is not settled.
-#[derive(Debug, Clone)]
-pub(crate) struct Message {
-    pub(crate) partition: PartitionId,
-    pub(crate) offset: i64,
-    /// A hash of topic and key; `None` without a key or where keys have no order.
-    pub(crate) key: Option<u64>,
-    pub(crate) bytes: Bytes,
-    /// The message of a raw topic.
-    pub(crate) raw: Option<Box<RawMessage>>,
-    /// When the broker stored it, in milliseconds since the epoch.
-    pub(crate) published_at: i64,
-    pub(crate) attempt: u32,
-    pub(crate) expired_before: bool,
-}
-
-/// What a settlement came to.
-pub(crate) enum Settled {
-    /// It is done.
-    Done,
-    /// It is done here; the broker is to confirm it.
-    Confirming(PartitionId, i64),
-    /// Another attempt has it, or nobody.
-    Expired,
-}
 
 /// Where a source is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,6 +240,21 @@ impl Desk {
         (Settled::Done, self.after_settling() | newly_dirty | sooner)
     }
 
+    /// A delivery was dropped unsettled; whether the thread is to be woken. Once nothing is handed
+    /// out any more nobody waits for it here: its next attempt is up to another member.
+    pub(crate) fn abandon(&mut self, token: Token) -> bool {
+        self.table.abandon(token);
+        self.phase != Phase::Open && self.give_up_abandoned()
+    }
+
+    fn give_up_abandoned(&mut self) -> bool {
+        for message in self.table.take_abandoned() {
+            self.partitions.attempt(message.partition, message.offset, message.attempt + 1);
+            self.forget(&message);
+        }
+        self.after_settling()
+    }
+
     /// Puts a message back, to be handed out at `due`; whether that is the next thing to do.
     fn redeliver(&mut self, message: Message, due: Instant, now: Instant) -> bool {
         if self.phase != Phase::Open {
@@ -353,6 +343,7 @@ impl Desk {
             self.keys = Keys::default();
             self.table.forget_delayed();
             self.bytes = 0;
+            self.give_up_abandoned();
             self.wake_reader();
         }
     }

@@ -229,3 +229,21 @@ async fn confirmed_is_confirmed_behind_a_held_one() {
     assert_eq!(offset, 2);
     bus.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn member_that_drops_all_leaves_before_its_time_is_over() {
+    let topic = topic("dropped");
+    let bus = bus("partitions=1").await;
+    let subscribe = async || {
+        let options = SubscribeOptions::group("g").ack_wait(Duration::from_secs(3600));
+        bus.subscribe(&topic.filter(), options).await.unwrap()
+    };
+    let mut first = subscribe().await;
+    publish(&bus, &topic, "k", 0..2).await;
+    next(&mut first).await.ack().await.unwrap();
+    let dropped = next(&mut first).await;
+    assert_eq!((number(&dropped), dropped.attempt()), (1, 1));
+    drop((dropped, first));
+    let again = next(&mut subscribe().await).await;
+    assert_eq!((number(&again), again.attempt()), (1, 2));
+}

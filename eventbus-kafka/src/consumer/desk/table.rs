@@ -20,6 +20,8 @@ enum State {
     Held {
         message: Message,
         expires: Instant,
+        /// Dropped, so that it is never going to be settled.
+        abandoned: bool,
     },
     Delayed(Message),
 }
@@ -108,7 +110,7 @@ impl Table {
     }
 
     pub(super) fn hand_out(&mut self, message: Message, expires: Instant) -> Token {
-        let place = self.insert(State::Held { message, expires });
+        let place = self.insert(State::Held { message, expires, abandoned: false });
         self.held += 1;
         self.expire_at(expires, place);
         place.token()
@@ -157,6 +159,26 @@ impl Table {
             }
             _ => false,
         }
+    }
+
+    /// Notes that a handed-out message was dropped.
+    pub(super) fn abandon(&mut self, token: Token) {
+        let slot = self.get(Place::of(token));
+        if let Some(State::Held { abandoned, .. }) = slot.map(|slot| &mut slot.state) {
+            *abandoned = true;
+        }
+    }
+
+    /// Takes back what was handed out and dropped.
+    pub(super) fn take_abandoned(&mut self) -> Vec<Message> {
+        let abandoned = self.slots.iter().enumerate().filter_map(|(at, slot)| match slot.state {
+            State::Held { abandoned: true, .. } => {
+                Some(Place { slot: at as u32, generation: slot.generation }.token())
+            }
+            _ => None,
+        });
+        let abandoned: Vec<_> = abandoned.collect();
+        abandoned.into_iter().filter_map(|token| self.take(token)).collect()
     }
 
     /// Keeps a message until `due`; whether it is the next that is due.

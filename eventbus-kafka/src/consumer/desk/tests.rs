@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use eventbus_core::Topic;
 
 use super::*;
@@ -147,6 +148,22 @@ fn stopped_source_hands_nothing_out_and_takes_settlements() {
     assert!(bench.settle(token, Settlement::Ack));
     assert!(bench.desk.is_drained());
     assert_eq!(bench.committed(), 1);
+}
+
+#[test]
+fn stopped_source_does_not_wait_for_what_was_dropped() {
+    let mut bench = bench(&options());
+    bench.push(&[(0, None), (1, None), (2, None)]);
+    let taken = bench.take();
+    assert!(!bench.desk.abandon(taken[0].2), "its time is not over");
+    assert!(bench.settle(taken[1].2, Settlement::Ack));
+    bench.desk.stop();
+    assert!(!bench.desk.is_drained(), "one can still be settled");
+    assert!(bench.desk.abandon(taken[2].2), "the thread is told that it was the last");
+    assert!(bench.desk.is_drained());
+    assert_eq!(bench.committed(), 0, "the first comes again");
+    bench.desk.close();
+    assert_eq!(bench.desk.bytes, 0);
 }
 
 #[test]
