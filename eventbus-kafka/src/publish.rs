@@ -1,25 +1,26 @@
 //! Sending: the producer, the thread that serves it, and the way of verdicts.
 
 mod context;
+mod sender;
 mod serve;
 
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use eventbus_core::{
-    BusConfig, Error, ErrorKind, Topic,
+    BusConfig, Envelope, Error, ErrorKind, Topic,
     backend::{Outgoing, Verdicts},
 };
 use rdkafka::{
     ClientConfig,
     error::{KafkaError, RDKafkaErrorCode},
-    producer::{BaseProducer, BaseRecord},
+    producer::{BaseProducer, BaseRecord, Producer as _},
 };
 
 use crate::{
@@ -30,6 +31,7 @@ use crate::{
     worker::{Signal, Worker},
 };
 pub use context::DeliveryContext;
+use sender::Sender;
 
 /// The producer as librdkafka has it, with the context that takes its delivery reports.
 pub type Producer = BaseProducer<DeliveryContext>;
@@ -44,7 +46,7 @@ struct Shared {
     config: ClientConfig,
     verdicts: Verdicts,
     /// `None` while a new one is made after a fatal error, and after the end.
-    producer: RwLock<Option<Arc<Producer>>>,
+    sender: RwLock<Option<Sender>>,
     /// Envelopes that librdkafka has and whose verdict was not reported.
     outstanding: Arc<AtomicUsize>,
     trouble: Trouble,
@@ -53,13 +55,17 @@ struct Shared {
 }
 
 impl Shared {
-    fn producer(&self) -> Option<Arc<Producer>> {
-        self.producer.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn sender(&self) -> RwLockReadGuard<'_, Option<Sender>> {
+        self.sender.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_producer(&self, producer: Option<Arc<Producer>>) -> Option<Arc<Producer>> {
-        let mut current = self.producer.write().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *current, producer)
+    fn producer(&self) -> Option<Arc<Producer>> {
+        self.sender().as_ref().map(|sender| sender.producer.clone())
+    }
+
+    fn set_producer(&self, producer: Option<Arc<Producer>>) {
+        let mut sender = self.sender.write().unwrap_or_else(PoisonError::into_inner);
+        *sender = producer.map(Sender::new);
     }
 
     fn make_producer(&self) -> Result<Arc<Producer>, KafkaError> {
@@ -92,7 +98,7 @@ impl Publisher {
         let shared = Arc::new(Shared {
             config: config.producer(bus),
             verdicts,
-            producer: RwLock::new(None),
+            sender: RwLock::new(None),
             outstanding: Arc::default(),
             trouble: Trouble::default(),
             end: Mutex::new(None),
@@ -118,34 +124,28 @@ impl Publisher {
 
     pub(crate) fn send(&self, topic: &Topic, outgoing: Outgoing<'_>) {
         let Outgoing { entry, encoded, envelope, raw, .. } = outgoing;
-        let payload = if raw { envelope.payload() } else { &encoded };
-        let producer = self.shared.producer.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(producer) = &*producer else {
+        let sender = self.shared.sender();
+        let Some(sender) = &*sender else {
             return entry.complete(Err(self.no_producer()));
         };
         let id = entry.id().to_u64() as usize;
-        let mut record =
-            BaseRecord::<str, [u8], usize>::with_opaque_to(topic.as_str(), id).payload(&**payload);
-        if raw {
-            record = record.headers(raw::headers(envelope, topic));
-        }
-        if let Some(key) = envelope.aggregate_id() {
-            record = record.key(key);
-        }
         // Before sending: the report may come at once.
         let before = self.shared.outstanding.fetch_add(1, Ordering::AcqRel);
-        match producer.send(record) {
+        let sent = match raw {
+            true => send_raw(&sender.producer, topic, envelope, id),
+            false => sender.send(topic, envelope.aggregate_id(), &encoded, id),
+        };
+        match sent {
             Ok(()) => {
                 let _ = entry.into_id();
                 if before == 0 {
                     self.worker.signal.notify();
                 }
             }
-            Err((kafka, _)) => {
+            Err(kafka) => {
                 self.shared.outstanding.fetch_sub(1, Ordering::AcqRel);
                 if kafka.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-                    use rdkafka::producer::Producer as _;
-                    producer.context().note_fatal();
+                    sender.producer.context().note_fatal();
                     self.worker.signal.notify();
                 }
                 // librdkafka did not take it.
@@ -176,6 +176,22 @@ impl Publisher {
             tracing::warn!("librdkafka is still closing the producer; its threads end later");
         }
     }
+}
+
+/// Sends the payload alone, with fields as headers.
+fn send_raw(
+    producer: &Producer,
+    topic: &Topic,
+    envelope: &Envelope,
+    id: usize,
+) -> Result<(), KafkaError> {
+    let mut record = BaseRecord::<str, [u8], usize>::with_opaque_to(topic.as_str(), id)
+        .payload(envelope.payload())
+        .headers(raw::headers(envelope, topic));
+    if let Some(key) = envelope.aggregate_id() {
+        record = record.key(key);
+    }
+    producer.send(record).map_err(|(kafka, _)| kafka)
 }
 
 impl fmt::Debug for Publisher {
