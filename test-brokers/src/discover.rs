@@ -18,7 +18,7 @@
 
 use std::env;
 
-use crate::{Error, Kafka, Nats};
+use crate::{Error, Kafka, KafkaBuilder, Nats};
 
 /// The URL of a running NATS server.
 pub const NATS_URL: &str = "EVENTBUS_TEST_NATS_URL";
@@ -93,13 +93,18 @@ pub async fn nats() -> Result<Found<Nats>, Error> {
 
 /// A Kafka broker.
 pub async fn kafka() -> Result<Found<Kafka>, Error> {
+    kafka_by(Kafka::builder()).await
+}
+
+/// A Kafka broker, started with these options if one is started.
+pub async fn kafka_by(options: KafkaBuilder) -> Result<Found<Kafka>, Error> {
     Ok(match choose(KAFKA_BOOTSTRAP)? {
         Choice::External(bootstrap) => {
             eprintln!("test-brokers: Kafka is {KAFKA_BOOTSTRAP}");
             Found::External(format!("kafka://{bootstrap}"))
         }
         Choice::Start => {
-            let kafka = Kafka::start().await?;
+            let kafka = options.start().await?;
             eprintln!(
                 "test-brokers: Kafka is {}, version {}, at {}",
                 place(kafka.image()),

@@ -57,7 +57,7 @@ impl Started {
         let (nats, nats_cli, kafka, kafka_class_path) = tokio::try_join!(
             when(with_nats, discover::nats()),
             when(with_nats && peers, prepare::nats_cli()),
-            when(with_kafka, discover::kafka()),
+            when(with_kafka, discover::kafka_by(Kafka::builder().full_speed())),
             when(with_kafka && peers, prepare::kafka_class_path()),
         )?;
         let mut started = Self::default();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::install::{CLUSTER_ID, JVM};
+use super::install::{CLUSTER_ID, JVM, quick};
 use crate::Error;
 use crate::container::Recipe;
 use crate::docker::Image;
@@ -22,6 +22,7 @@ pub(super) fn recipe(
     store: &Path,
     users: &[String],
     ports: Vec<u16>,
+    full_speed: bool,
 ) -> Recipe {
     // `$1` is the directory, `$2` the store, and the rest are arguments of `format`.
     let script = format!(
@@ -38,7 +39,7 @@ run() {{ exec java -XX:-UsePerfData -Djava.io.tmpdir=. -cp '{JARS}/*' "$@" >>kaf
     --cluster-id {CLUSTER_ID} --config server.properties "$@")
 run {} kafka.Kafka server.properties
 "#,
-        JVM.join(" ")
+        [quick(full_speed), &JVM].concat().join(" ")
     );
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let mut arguments = vec!["-c".to_owned(), script, "kafka".to_owned()];

@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::archive;
 use super::properties::Properties;
 use crate::prepare::{self, KAFKA_VERSION};
 use crate::{Error, cache};
@@ -18,17 +19,22 @@ pub(super) const CLUSTER_ID: &str = "dGVzdC1icm9rZXJzLTAwMQ";
 
 /// Kafka, fetched once.
 #[derive(Debug)]
-pub(crate) struct Install(PathBuf);
+pub(crate) struct Install {
+    directory: PathBuf,
+    classes: Option<PathBuf>,
+}
 
 /// Fetches Kafka, unless that is done.
 pub(crate) async fn install() -> Result<Install, Error> {
     prepare::blocking(|| {
         let name = format!("kafka-{KAFKA_VERSION}");
-        cache::get_or_build(&name, |made| {
+        let directory = cache::get_or_build(&name, |made| {
             fetch(&name, made)?;
             template(made)
-        })
-        .map(Install)
+        })?;
+        let mut install = Install { directory, classes: None };
+        install.classes = archive::of(&name, &install)?;
+        Ok(install)
     })
     .await
 }
@@ -36,7 +42,19 @@ pub(crate) async fn install() -> Result<Install, Error> {
 impl Install {
     /// The broker and its tools.
     pub(crate) fn class_path(&self) -> OsString {
-        class_path(&self.0)
+        class_path(&self.directory)
+    }
+
+    /// The broker in `directory`, compiled fully or soon.
+    pub(super) fn broker(&self, directory: &Path, full_speed: bool) -> Command {
+        let mut command = java(directory, &self.class_path());
+        if let Some(classes) = &self.classes {
+            let mut archive = OsString::from("-XX:SharedArchiveFile=");
+            archive.push(classes);
+            command.arg(archive);
+        }
+        command.args(quick(full_speed)).args(JVM).args(["kafka.Kafka", "server.properties"]);
+        command
     }
 
     /// Makes `store` the store of a new broker, unless it is one already. Copying
@@ -59,7 +77,7 @@ impl Install {
             return format(directory, &self.class_path(), "server.properties", users);
         }
         let checkpoint = "bootstrap.checkpoint";
-        let (from, to) = (self.0.join("store").join(checkpoint), store.join(checkpoint));
+        let (from, to) = (self.directory.join("store").join(checkpoint), store.join(checkpoint));
         fs::copy(from, &to).map_err(Error::io("cannot create", to))?;
         let directory_id = directory_id();
         let text = format!(
@@ -90,6 +108,14 @@ pub(super) const JVM: [&str; 10] = [
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
 ];
+
+/// Compiles little: a broker of a test is gone before the rest has paid off.
+pub(super) const QUICK: [&str; 1] = ["-XX:TieredStopAtLevel=1"];
+
+/// What makes a broker start sooner, unless it is to run at full speed.
+pub(super) fn quick(full_speed: bool) -> &'static [&'static str] {
+    if full_speed { &[] } else { &QUICK }
+}
 
 /// Java in `directory`, which must exist and gets all that Java leaves.
 pub(super) fn java(directory: &Path, class_path: &OsStr) -> Command {

@@ -1,5 +1,6 @@
 //! Kafka in KRaft mode, on JVMs of this machine or in containers.
 
+mod archive;
 mod builder;
 mod cluster;
 mod container;

@@ -1,6 +1,6 @@
-use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use super::KafkaBuilder;
 use super::container;
-use super::install::{JVM, install, java};
+use super::install::{Install, install};
 use super::metadata::{self, Metadata};
 use super::properties::{Properties, node_id};
 use super::security::Stores;
@@ -44,7 +44,8 @@ pub struct Kafka {
     // Dropped first: the directory must not go before the process.
     engine: Engine,
     /// None in a container, which has its own.
-    class_path: Option<OsString>,
+    install: Option<Install>,
+    full_speed: bool,
     version: OnceLock<String>,
     url: String,
     id: i32,
@@ -126,24 +127,27 @@ impl Kafka {
         fs::write(&file, text).map_err(Error::io("cannot write", file))?;
         let users = options.security.format_arguments();
         let log = directory.path().join("kafka.log");
-        let (engine, class_path) = match image {
+        let (engine, install) = match image {
             None => {
                 let install = install().await?;
-                let class_path = install.class_path();
                 let path = directory.path().to_owned();
-                let format = move || install.format(&store, node_id(index), &path, &users);
-                prepare::blocking(format).await?;
-                (Engine::Process(Process::new(name, log)), Some(class_path))
+                let format =
+                    move || install.format(&store, node_id(index), &path, &users).map(|()| install);
+                let install = prepare::blocking(format).await?;
+                (Engine::Process(Process::new(name, log)), Some(install))
             }
             Some(image) => {
                 let ports = vec![client.number(), internal.number()];
-                let recipe = container::recipe(image, directory.path(), &store, &users, ports);
+                let path = directory.path();
+                let full_speed = options.full_speed;
+                let recipe = container::recipe(image, path, &store, &users, ports, full_speed);
                 (Engine::Container(Container::new(name, log, recipe)), None)
             }
         };
         Ok(Self {
             engine,
-            class_path,
+            install,
+            full_speed: options.full_speed,
             version: OnceLock::new(),
             url: format!("kafka://127.0.0.1:{}", client.number()),
             id: i32::try_from(node_id(index)).unwrap_or(i32::MAX),
@@ -162,12 +166,10 @@ impl Kafka {
     }
 
     pub(super) fn spawn(&self) -> Result<(), Error> {
-        self.engine.start(|| {
-            let class_path = self.class_path.clone().unwrap_or_default();
-            let mut command = java(self.directory.path(), &class_path);
-            command.args(JVM).args(["kafka.Kafka", "server.properties"]);
-            command
-        })
+        let (directory, full_speed) = (self.directory.path(), self.full_speed);
+        let broker = |install: &Install| install.broker(directory, full_speed);
+        // A container has its command already.
+        self.engine.start(|| self.install.as_ref().map_or_else(|| Command::new("java"), broker))
     }
 
     pub(super) async fn wait(&self) -> Result<(), Error> {
