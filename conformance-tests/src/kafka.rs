@@ -26,6 +26,9 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 const PARTITIONS: i32 = 4;
 /// Retention that can be watched at work.
 const EAGER_RETENTION: &str = "log.retention.check.interval.ms=50\nlog.initial.task.delay.ms=50\nlog.segment.delete.delay.ms=50";
+/// A broker that was frozen for longer than its session is shut out by its controller, which it is
+/// itself: for up to a minute it then coordinates no group, and no client can do anything about it.
+const LONG_SESSION: &str = "broker.session.timeout.ms=60000";
 const LIMIT: Duration = Duration::from_secs(30);
 
 type Started = Result<Found<Kafka>, String>;
@@ -70,14 +73,18 @@ pub(crate) struct KafkaHarness(Place);
 
 impl KafkaHarness {
     pub(crate) fn new(scenario: &Scenario) -> Self {
-        let harms = |need: &Need| {
-            let Need::Feature(feature) = need else { return false };
-            use Feature::{HoldAcks, Pause, Restart, Retention};
-            matches!(feature, HoldAcks | Pause | Restart | Retention)
+        use Feature::{HoldAcks, Pause, Restart, Retention};
+        let needs = |wanted: &[Feature]| {
+            let wanted = |need: &Need| matches!(need, Need::Feature(f) if wanted.contains(f));
+            scenario.needs().iter().any(wanted)
         };
-        Self(match scenario.needs().iter().any(harms) {
-            true => Place::Own(Own::new(EAGER_RETENTION)),
-            false => Place::Shared,
+        // After a kill the session must be short: the controller waits for its end.
+        Self(if needs(&[Restart]) {
+            Place::Own(Own::new(EAGER_RETENTION))
+        } else if needs(&[HoldAcks, Pause, Retention]) {
+            Place::Own(Own::new(&format!("{EAGER_RETENTION}\n{LONG_SESSION}")))
+        } else {
+            Place::Shared
         })
     }
 
