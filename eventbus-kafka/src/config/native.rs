@@ -106,6 +106,8 @@ impl KafkaConfig {
             .set("allow.auto.create.topics", "false")
             .set("topic.blacklist", "^__")
             .set("topic.metadata.refresh.interval.ms", "5000")
+            // Who is at the end misses nothing.
+            .set("enable.partition.eof", "true")
             .set("fetch.queue.backoff.ms", "10")
             .set("fetch.error.backoff.ms", "100")
             .set("fetch.wait.max.ms", "500")

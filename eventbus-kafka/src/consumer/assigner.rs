@@ -2,6 +2,7 @@
 //! in memory. Everything here runs on the thread of the consumer, inside its `poll`.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
@@ -36,6 +37,8 @@ pub(super) struct Queue {
     pub(super) messages: PartitionQueue<Assigner>,
     /// Set when there may be some.
     pub(super) filled: Arc<AtomicBool>,
+    /// Behind what came last there was nothing more.
+    pub(super) at_end: Cell<bool>,
 }
 
 /// The context of a consumer.
@@ -128,7 +131,8 @@ impl Assigner {
             });
             let Place { topic, number, progress, .. } = place;
             let id = self.shared.desk().partitions.add(topic.clone(), number, start, progress);
-            self.queues().push_back(Queue { topic, number, id, messages, filled });
+            let at_end = Cell::new(false);
+            self.queues().push_back(Queue { topic, number, id, messages, filled, at_end });
         }
         consumer.incremental_assign(&list)
     }
@@ -138,6 +142,10 @@ impl Assigner {
         let Some(consumer) = self.consumer.get().and_then(Weak::upgrade) else { return Ok(()) };
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition_offset(topic, number, offset)?;
+        let of_it = |queue: &&Queue| queue.topic.as_str() == topic && queue.number == number;
+        if let Some(queue) = self.queues().iter().find(of_it) {
+            queue.at_end.set(false);
+        }
         consumer.incremental_unassign(&list)?;
         consumer.incremental_assign(&list)
     }

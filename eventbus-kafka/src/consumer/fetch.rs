@@ -80,6 +80,7 @@ impl Fetcher {
             match queue.messages.poll(Duration::ZERO) {
                 None => return false,
                 Some(Ok(message)) => {
+                    queue.at_end.set(false);
                     let bytes = self.copy(message.payload().unwrap_or_default());
                     let key = match (&self.hasher, message.key()) {
                         (Some(hasher), Some(key)) => {
@@ -98,6 +99,7 @@ impl Fetcher {
                         expired_before: false,
                     });
                 }
+                Some(Err(KafkaError::PartitionEOF(_))) => queue.at_end.set(true),
                 Some(Err(kafka)) => self.note(queue, &kafka),
             }
         }

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Assigner, Consumer, Phase, Shared,
-    assigner::{From, Place},
+    assigner::{From, Place, Queue},
     committer::Committer,
     discovery,
     fetch::{Fault, Fetcher},
@@ -280,7 +280,9 @@ impl<'a> Reader<'a> {
     fn look(&mut self) {
         let queues: Vec<_> = {
             let queues = self.consumer.context().queues();
-            queues.iter().map(|queue| (queue.topic.clone(), queue.number, queue.id)).collect()
+            let seen =
+                |queue: &Queue| (queue.topic.clone(), queue.number, queue.id, queue.at_end.get());
+            queues.iter().map(seen).collect()
         };
         let standings = {
             let mut desk = self.shared.desk();
@@ -288,21 +290,21 @@ impl<'a> Reader<'a> {
                 drop(desk);
                 return self.watch.forget();
             }
-            let standing = |(topic, number, id)| {
-                Some(Standing { topic, number, next: desk.partitions.next(id)? })
+            let standing = |(topic, number, id, at_end)| {
+                Some(Standing { topic, number, next: desk.partitions.next(id)?, at_end })
             };
             queues.into_iter().filter_map(standing).collect()
         };
         let still = self.watch.look(standings);
         let Some(ends) = self.ends(&still) else { return };
-        for Standing { topic, number, next } in still {
+        for Standing { topic, number, next, .. } in still {
             let Some(Offset::Offset(end)) =
                 ends.find_partition(topic.as_str(), number).map(|element| element.offset())
             else {
                 continue;
             };
             if self.watch.is_stuck(&topic, number, end) {
-                tracing::warn!(%topic, number, next, end, "fetching stood still; it begins anew");
+                tracing::info!(%topic, number, next, end, "nothing came; fetching begins anew");
                 let _ =
                     self.consumer.context().restart(topic.as_str(), number, Offset::Offset(next));
             }

@@ -15,17 +15,23 @@ pub(super) const LOOK: Duration = Duration::from_secs(5);
 const LOOKS: u32 = 2;
 const MOST_LOOKS: u32 = 256;
 
-/// Where a partition stands: the next offset that is to come.
+/// Where a partition stands: the next offset that is to come, and whether librdkafka has found the
+/// end since something came or it was begun anew.
 pub(super) struct Standing {
     pub(super) topic: Topic,
     pub(super) number: i32,
     pub(super) next: i64,
+    pub(super) at_end: bool,
 }
 
 struct Seen {
     next: i64,
     behind: u32,
     patience: u32,
+    /// Where the end was when it was begun anew.
+    asked: Option<i64>,
+    /// Before this nothing is to come: a transaction ends with what is no message.
+    barren: i64,
 }
 
 /// What was seen at the last look.
@@ -38,12 +44,21 @@ impl Watch {
         let mut before = std::mem::take(&mut self.0);
         standings
             .into_iter()
-            .filter(|Standing { topic, number, next }| {
+            .filter(|Standing { topic, number, next, at_end }| {
                 let place = (topic.clone(), *number);
                 let known = before.remove(&place).filter(|seen| seen.next == *next);
                 let still = known.is_some();
-                let fresh = Seen { next: *next, behind: 0, patience: LOOKS };
-                self.0.insert(place, known.unwrap_or(fresh));
+                let mut seen = known.unwrap_or(Seen {
+                    next: *next,
+                    behind: 0,
+                    patience: LOOKS,
+                    asked: None,
+                    barren: *next,
+                });
+                if *at_end && let Some(end) = seen.asked.take() {
+                    seen.barren = end;
+                }
+                self.0.insert(place, seen);
                 still
             })
             .collect()
@@ -57,10 +72,11 @@ impl Watch {
     /// The broker has messages up to `end`. Whether the partition is to be begun anew.
     pub(super) fn is_stuck(&mut self, topic: &Topic, number: i32, end: i64) -> bool {
         let Some(seen) = self.0.get_mut(&(topic.clone(), number)) else { return false };
-        seen.behind = if seen.next < end { seen.behind + 1 } else { 0 };
+        seen.behind = if seen.barren < end { seen.behind + 1 } else { 0 };
         let stuck = seen.behind >= seen.patience;
         if stuck {
             seen.behind = 0;
+            seen.asked = Some(end);
             seen.patience = (2 * seen.patience).min(MOST_LOOKS);
         }
         stuck
@@ -73,14 +89,14 @@ mod tests {
 
     const TOPIC: Topic = Topic::from_static("watched");
 
-    fn at(next: i64) -> Vec<Standing> {
-        vec![Standing { topic: TOPIC, number: 0, next }]
+    /// Takes a look, and asks where the partition stands still.
+    fn look(watch: &mut Watch, next: i64, end: i64, at_end: bool) -> bool {
+        let still = watch.look(vec![Standing { topic: TOPIC, number: 0, next, at_end }]);
+        still.iter().any(|one| watch.is_stuck(&one.topic, one.number, end))
     }
 
-    /// Takes a look, and asks where the partition stands still.
     fn is_stuck(watch: &mut Watch, next: i64, end: i64) -> bool {
-        let still = watch.look(at(next));
-        still.iter().any(|one| watch.is_stuck(&one.topic, one.number, end))
+        look(watch, next, end, false)
     }
 
     /// How many looks it takes until the partition is begun anew.
@@ -111,6 +127,16 @@ mod tests {
         // Something has come just now.
         assert!(!is_stuck(&mut watch, 9, 10));
         assert!(!is_stuck(&mut watch, 10, 10));
+    }
+
+    #[test]
+    fn what_is_no_message_is_missed_once() {
+        let mut watch = Watch::default();
+        // That it was at the end before says nothing about now.
+        assert!((0..3).any(|_| look(&mut watch, 5, 9, true)));
+        assert!((0..100).all(|_| !look(&mut watch, 5, 9, true)));
+        assert!((0..9).any(|_| look(&mut watch, 5, 10, true)), "there is more by now");
+        assert!((0..9).any(|_| look(&mut watch, 5, 10, false)), "and it is not found");
     }
 
     #[test]

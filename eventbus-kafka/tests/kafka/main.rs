@@ -7,4 +7,5 @@ mod foreign;
 mod groups;
 mod publish;
 mod retention;
+mod still;
 mod topics;
