@@ -34,6 +34,8 @@ mod writer;
 
 use std::time::Duration;
 
+use eventbus_core::Capabilities;
+
 pub use anomaly::{Anomaly, Kind, Place};
 pub use check::check;
 pub use history::{Attempt, Counts, Event, History, Letter, Outcome, Settled};
@@ -64,6 +66,12 @@ impl Mode {
     /// All of them.
     pub const ALL: &'static [Self] =
         &[Self::Detached, Self::Receipt, Self::Sync, Self::Batch, Self::Atomic];
+
+    /// Whether a bus with these capabilities can publish so.
+    #[must_use]
+    pub const fn is_for(self, capabilities: &Capabilities) -> bool {
+        !matches!(self, Self::Atomic) || capabilities.atomic_batch
+    }
 
     /// The mode in a word.
     #[must_use]

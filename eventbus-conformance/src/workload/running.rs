@@ -45,7 +45,7 @@ impl Workload {
     /// Connects, subscribes the group and starts the writers.
     ///
     /// # Errors
-    /// When connecting or subscribing fails.
+    /// When connecting or subscribing fails, or the bus cannot do what the mode asks for.
     pub async fn start(&self, context: &Context) -> Result<Running> {
         let recorder = Recorder::default();
         let handler = recorder.clone();
@@ -56,6 +56,9 @@ impl Workload {
                 request.on_failure = Some(Arc::new(move |failure| handle(&handler, &failure)));
             })
             .await?;
+        if !self.mode.is_for(&publisher.capabilities()) {
+            return Err(Failure::new(format!("the bus has no mode {}", self.mode.as_str())));
+        }
         let (topic, dead) = (context.topic("workload")?, context.topic("dead")?);
         publisher.ensure_topic(&topic).await?;
         publisher.ensure_topic(&dead).await?;
