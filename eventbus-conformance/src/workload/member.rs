@@ -146,7 +146,9 @@ impl Group {
         match (outcome, how) {
             (Ok(()), how) => self.recorder.settled(position, how),
             // Without its confirmation it may have arrived all the same.
-            (Err(_), Settled::Confirmed) => self.recorder.settled(position, Settled::Sent),
+            (Err(error), Settled::Confirmed) if error.error().is_ambiguous() => {
+                self.recorder.settled(position, Settled::Sent);
+            }
             // What could not be settled comes again.
             (Err(_), _) => {}
         }
