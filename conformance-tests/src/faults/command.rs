@@ -24,7 +24,8 @@ pub struct Options {
     /// What the rounds are drawn from; by default from the clock, and printed.
     #[arg(long)]
     seed: Option<u64>,
-    /// Only brokers of these backends: memory, nats, kafka.
+    /// Only brokers of these backends, memory, nats, kafka, or these kinds of brokers, such as
+    /// nats-cluster.
     #[arg(long)]
     backend: Vec<String>,
     /// Only this round of the seed, to see it again.
@@ -79,7 +80,8 @@ pub async fn run(options: Options) -> Result<bool> {
 
 fn places(options: &Options) -> Result<Vec<Place>> {
     let wanted = |place: &&Place| {
-        options.backend.is_empty() || options.backend.iter().any(|name| name == place.backend())
+        let named = |name: &String| name == place.backend() || name == place.as_str();
+        options.backend.is_empty() || options.backend.iter().any(named)
     };
     let mut places = Vec::new();
     for place in Place::ALL.iter().filter(wanted) {
