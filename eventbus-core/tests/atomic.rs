@@ -57,6 +57,23 @@ async fn receipts_follow_the_first_one() {
 }
 
 #[tokio::test]
+async fn a_failure_is_that_of_all_at_once() {
+    let (_, handler) = failures();
+    let bus = bus(BusConfig::default(), handler, |_| Answer::Silence);
+    let publishing = tokio::spawn({
+        let bus = bus.clone();
+        async move { publish(&bus, &["a", "b", "c"]).await }
+    });
+    while bus.transport().sent.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let second = bus.transport().sent.lock().unwrap()[1].id;
+    bus.transport().verdicts.complete(second, Err(unavailable()));
+    assert_eq!(bus.stats().failed, 3);
+    assert_eq!(publishing.await.unwrap().unwrap_err().failures().len(), 3);
+}
+
+#[tokio::test]
 async fn a_late_answer_changes_nothing() {
     let (_, handler) = failures();
     let mut config = BusConfig::default();
@@ -109,7 +126,11 @@ async fn it_is_never_sent_again_itself() {
     let mut answers = [Answer::HandBack(unavailable())].into_iter();
     let script = move |_: &Sent| answers.next().unwrap_or(Answer::Store);
     let bus = bus(retrying(Duration::from_millis(1)), handler, script);
-    let error = publish(&bus, &["a", "b"]).await.unwrap_err();
-    assert_eq!(error.failures().len(), 2);
+    // Of two keys, so that neither waits for the other.
+    let batch = vec![keyed("a"), Envelope::new("b", "x").key("another")];
+    let options = PublishOptions::new().atomic();
+    let error = bus.publish_batch_opts(&TOPIC, batch, options).await.unwrap_err();
+    let kinds: Vec<_> = error.failures().iter().map(|failure| failure.error.kind()).collect();
+    assert_eq!(kinds, [ErrorKind::Unavailable; 2]);
     assert_eq!(Scripted::types(&bus.transport().sent), ["a", "b"]);
 }
