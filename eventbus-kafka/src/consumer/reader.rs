@@ -291,9 +291,10 @@ impl<'a> Reader<'a> {
                 return self.watch.forget();
             }
             let standing = |(topic, number, id, at_end)| {
-                Some(Standing { topic, number, next: desk.partitions.next(id)?, at_end })
+                let next = desk.partitions.next(id);
+                Standing { topic, number, next, at_end }
             };
-            queues.into_iter().filter_map(standing).collect()
+            queues.into_iter().map(standing).collect()
         };
         let still = self.watch.look(standings);
         let Some(ends) = self.ends(&still) else { return };
@@ -305,8 +306,8 @@ impl<'a> Reader<'a> {
             };
             if self.watch.is_stuck(&topic, number, end) {
                 tracing::info!(%topic, number, next, end, "nothing came; fetching begins anew");
-                let _ =
-                    self.consumer.context().restart(topic.as_str(), number, Offset::Offset(next));
+                let from = next.map_or(Offset::Beginning, Offset::Offset);
+                let _ = self.consumer.context().restart(topic.as_str(), number, from);
             }
         }
     }

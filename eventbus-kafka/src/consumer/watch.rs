@@ -15,17 +15,17 @@ pub(super) const LOOK: Duration = Duration::from_secs(5);
 const LOOKS: u32 = 2;
 const MOST_LOOKS: u32 = 256;
 
-/// Where a partition stands: the next offset that is to come, and whether librdkafka has found the
-/// end since something came or it was begun anew.
+/// Where a partition stands: the next offset that is to come, `None` if it started at its beginning
+/// and nothing came, and whether librdkafka has found the end since then or since it was begun anew.
 pub(super) struct Standing {
     pub(super) topic: Topic,
     pub(super) number: i32,
-    pub(super) next: i64,
+    pub(super) next: Option<i64>,
     pub(super) at_end: bool,
 }
 
 struct Seen {
-    next: i64,
+    next: Option<i64>,
     behind: u32,
     patience: u32,
     /// Where the end was when it was begun anew.
@@ -53,7 +53,7 @@ impl Watch {
                     behind: 0,
                     patience: LOOKS,
                     asked: None,
-                    barren: *next,
+                    barren: next.unwrap_or(0),
                 });
                 if *at_end && let Some(end) = seen.asked.take() {
                     seen.barren = end;
@@ -90,13 +90,13 @@ mod tests {
     const TOPIC: Topic = Topic::from_static("watched");
 
     /// Takes a look, and asks where the partition stands still.
-    fn look(watch: &mut Watch, next: i64, end: i64, at_end: bool) -> bool {
+    fn look(watch: &mut Watch, next: Option<i64>, end: i64, at_end: bool) -> bool {
         let still = watch.look(vec![Standing { topic: TOPIC, number: 0, next, at_end }]);
         still.iter().any(|one| watch.is_stuck(&one.topic, one.number, end))
     }
 
     fn is_stuck(watch: &mut Watch, next: i64, end: i64) -> bool {
-        look(watch, next, end, false)
+        look(watch, Some(next), end, false)
     }
 
     /// How many looks it takes until the partition is begun anew.
@@ -133,10 +133,17 @@ mod tests {
     fn what_is_no_message_is_missed_once() {
         let mut watch = Watch::default();
         // That it was at the end before says nothing about now.
-        assert!((0..3).any(|_| look(&mut watch, 5, 9, true)));
-        assert!((0..100).all(|_| !look(&mut watch, 5, 9, true)));
-        assert!((0..9).any(|_| look(&mut watch, 5, 10, true)), "there is more by now");
-        assert!((0..9).any(|_| look(&mut watch, 5, 10, false)), "and it is not found");
+        assert!((0..3).any(|_| look(&mut watch, Some(5), 9, true)));
+        assert!((0..100).all(|_| !look(&mut watch, Some(5), 9, true)));
+        assert!((0..9).any(|_| look(&mut watch, Some(5), 10, true)), "there is more by now");
+        assert!((0..9).any(|_| look(&mut watch, Some(5), 10, false)), "and it is not found");
+    }
+
+    #[test]
+    fn what_has_brought_nothing_yet_is_missed_too() {
+        let mut watch = Watch::default();
+        assert!((0..100).all(|_| !look(&mut watch, None, 0, false)));
+        assert!((0..3).any(|_| look(&mut watch, None, 1, false)));
     }
 
     #[test]
