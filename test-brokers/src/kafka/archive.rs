@@ -1,39 +1,45 @@
 //! An archive of the classes that a broker loads: with it a JVM starts in half the time. It is
 //! made once, by a broker that does nothing else.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use tokio::runtime::Handle;
 
-use super::install::{Install, JVM, QUICK, java};
+use super::install::Install;
 use super::properties::{Properties, node_id};
+use crate::engine::Engine;
 use crate::port::Port;
-use crate::{Error, cache, guard};
+use crate::process::Process;
+use crate::{Error, cache};
 
 const FILE: &str = "classes.jsa";
-/// How long that broker may take to start, or to end and write the archive.
-const LIMIT: Duration = Duration::from_secs(120);
-const POLL: Duration = Duration::from_millis(50);
+/// How long that broker may take to start, and to end and write the archive.
+const LIMIT: Duration = Duration::from_secs(60);
 
-/// The archive for `install`, made now if there is none. `None` where no JVM here can make one:
-/// brokers then start as they do without. A JVM that it does not fit does not use it.
-pub(super) fn of(name: &str, install: &Install) -> Result<Option<PathBuf>, Error> {
+/// The option by which a JVM takes the archive, made now if there is none; for where it may block.
+/// `None` where no JVM here can make one: brokers then start as they do without. A JVM that it
+/// does not fit does not use it.
+pub(super) fn option(name: &str, install: &Install) -> Result<Option<OsString>, Error> {
     let directory = cache::get_or_build(&format!("{name}-classes"), |made| {
-        if !make(install, made)? {
-            eprintln!("test-brokers: no archive of Kafka's classes, so brokers start slower");
+        let ended = Handle::current().block_on(make(install, made))?;
+        if let Err(error) = ended {
+            eprintln!("test-brokers: no archive of Kafka's classes, brokers start slower: {error}");
         }
         Ok(())
     })?;
     let file = directory.join(FILE);
-    Ok(file.is_file().then_some(file))
+    Ok(file.is_file().then(|| {
+        let mut option = OsString::from("-XX:SharedArchiveFile=");
+        option.push(file);
+        option
+    }))
 }
 
-/// Whether there is one in `directory` now.
-fn make(install: &Install, directory: &Path) -> Result<bool, Error> {
+/// Runs a broker in `directory` until it is ready, and ends it in order; how that came out.
+async fn make(install: &Install, directory: &Path) -> Result<Result<(), Error>, Error> {
     let (client, internal, controller) = (Port::take()?, Port::take()?, Port::take()?);
     let store = directory.join("store");
     let properties = Properties {
@@ -49,40 +55,22 @@ fn make(install: &Install, directory: &Path) -> Result<bool, Error> {
     let file = directory.join("server.properties");
     fs::write(&file, properties.to_text()).map_err(Error::io("cannot write", &file))?;
     install.format(&store, node_id(0), directory, &[])?;
-    let log = directory.join("kafka.log");
-    let output = File::create(&log).map_err(Error::io("cannot create", &log))?;
-    let errors = output.try_clone().map_err(Error::io("cannot open", &log))?;
-    let mut broker = java(directory, &install.class_path());
-    broker
-        .arg(format!("-XX:ArchiveClassesAtExit={FILE}"))
-        .args(QUICK)
-        .args(JVM)
-        .args(["kafka.Kafka", "server.properties"])
-        .stdout(output)
-        .stderr(errors);
-    run(broker, &log)?;
+    let install = install.with_option(format!("-XX:ArchiveClassesAtExit={FILE}").into());
+    let process = Process::new("kafka-classes".to_owned(), directory.join("kafka.log"));
+    let broker = Engine::Process(process);
+    broker.start(|| install.broker(directory, false))?;
+    let started = || async {
+        let log = fs::read_to_string(broker.log()).unwrap_or_default();
+        match log.contains("Kafka Server started") {
+            true => Ok(()),
+            false => Err("it has not started".to_owned()),
+        }
+    };
+    let ended = match broker.ready(LIMIT, started).await {
+        Ok(()) => broker.stop(LIMIT).await,
+        Err(error) => Err(error),
+    };
+    drop(broker);
     fs::remove_dir_all(&store).map_err(Error::io("cannot remove", &store))?;
-    Ok(directory.join(FILE).is_file())
-}
-
-/// Runs the broker until it is ready, and ends it in order.
-fn run(mut broker: Command, log: &Path) -> Result<(), Error> {
-    guard::join(&mut broker)?;
-    let mut child = broker.spawn().map_err(Error::io("cannot run", "java"))?;
-    let deadline = Instant::now() + LIMIT;
-    let mut asked = false;
-    while Instant::now() < deadline {
-        if child.try_wait().map_err(Error::io("cannot wait for", "java"))?.is_some() {
-            return Ok(());
-        }
-        let ready =
-            || fs::read_to_string(log).is_ok_and(|log| log.contains("Kafka Server started"));
-        if !asked && ready() {
-            asked = true;
-            let _ = kill_process(Pid::from_child(&child), Signal::TERM);
-        }
-        thread::sleep(POLL);
-    }
-    let _ = child.kill();
-    child.wait().map(drop).map_err(Error::io("cannot wait for", "java"))
+    Ok(ended)
 }

@@ -21,7 +21,8 @@ pub(super) const CLUSTER_ID: &str = "dGVzdC1icm9rZXJzLTAwMQ";
 #[derive(Debug)]
 pub(crate) struct Install {
     directory: PathBuf,
-    classes: Option<PathBuf>,
+    /// What the JVM of a broker is told of an archive of classes.
+    archive: Option<OsString>,
 }
 
 /// Fetches Kafka, unless that is done.
@@ -32,9 +33,9 @@ pub(crate) async fn install() -> Result<Install, Error> {
             fetch(&name, made)?;
             template(made)
         })?;
-        let mut install = Install { directory, classes: None };
-        install.classes = archive::of(&name, &install)?;
-        Ok(install)
+        let install = Install { directory, archive: None };
+        let archive = archive::option(&name, &install)?;
+        Ok(Install { archive, ..install })
     })
     .await
 }
@@ -45,15 +46,19 @@ impl Install {
         class_path(&self.directory)
     }
 
+    /// The same, whose brokers have this option about an archive.
+    pub(super) fn with_option(&self, archive: OsString) -> Self {
+        Self { directory: self.directory.clone(), archive: Some(archive) }
+    }
+
     /// The broker in `directory`, compiled fully or soon.
     pub(super) fn broker(&self, directory: &Path, full_speed: bool) -> Command {
         let mut command = java(directory, &self.class_path());
-        if let Some(classes) = &self.classes {
-            let mut archive = OsString::from("-XX:SharedArchiveFile=");
-            archive.push(classes);
-            command.arg(archive);
-        }
-        command.args(quick(full_speed)).args(JVM).args(["kafka.Kafka", "server.properties"]);
+        command
+            .args(&self.archive)
+            .args(quick(full_speed))
+            .args(JVM)
+            .args(["kafka.Kafka", "server.properties"]);
         command
     }
 
@@ -110,7 +115,7 @@ pub(super) const JVM: [&str; 10] = [
 ];
 
 /// Compiles little: a broker of a test is gone before the rest has paid off.
-pub(super) const QUICK: [&str; 1] = ["-XX:TieredStopAtLevel=1"];
+const QUICK: [&str; 1] = ["-XX:TieredStopAtLevel=1"];
 
 /// What makes a broker start sooner, unless it is to run at full speed.
 pub(super) fn quick(full_speed: bool) -> &'static [&'static str] {
@@ -118,7 +123,7 @@ pub(super) fn quick(full_speed: bool) -> &'static [&'static str] {
 }
 
 /// Java in `directory`, which must exist and gets all that Java leaves.
-pub(super) fn java(directory: &Path, class_path: &OsStr) -> Command {
+fn java(directory: &Path, class_path: &OsStr) -> Command {
     let mut command = Command::new("java");
     command
         .current_dir(directory)
