@@ -243,16 +243,18 @@ impl Desk {
     /// A delivery was dropped unsettled; whether the thread is to be woken. Once nothing is handed
     /// out any more nobody waits for it here: its next attempt is up to another member.
     pub(crate) fn abandon(&mut self, token: Token) -> bool {
-        self.table.abandon(token);
-        self.phase != Phase::Open && self.give_up_abandoned()
+        if self.phase == Phase::Open {
+            self.table.abandon(token);
+            return false;
+        }
+        let Some(message) = self.table.take(token) else { return false };
+        self.give_up(&message);
+        self.after_settling()
     }
 
-    fn give_up_abandoned(&mut self) -> bool {
-        for message in self.table.take_abandoned() {
-            self.partitions.attempt(message.partition, message.offset, message.attempt + 1);
-            self.forget(&message);
-        }
-        self.after_settling()
+    fn give_up(&mut self, message: &Message) {
+        self.partitions.attempt(message.partition, message.offset, message.attempt + 1);
+        self.forget(message);
     }
 
     /// Puts a message back, to be handed out at `due`; whether that is the next thing to do.
@@ -343,7 +345,9 @@ impl Desk {
             self.keys = Keys::default();
             self.table.forget_delayed();
             self.bytes = 0;
-            self.give_up_abandoned();
+            for message in self.table.take_abandoned() {
+                self.give_up(&message);
+            }
             self.wake_reader();
         }
     }

@@ -171,14 +171,7 @@ impl Table {
 
     /// Takes back what was handed out and dropped.
     pub(super) fn take_abandoned(&mut self) -> Vec<Message> {
-        let abandoned = self.slots.iter().enumerate().filter_map(|(at, slot)| match slot.state {
-            State::Held { abandoned: true, .. } => {
-                Some(Place { slot: at as u32, generation: slot.generation }.token())
-            }
-            _ => None,
-        });
-        let abandoned: Vec<_> = abandoned.collect();
-        abandoned.into_iter().filter_map(|token| self.take(token)).collect()
+        self.extract(|state| matches!(state, State::Held { abandoned: true, .. }))
     }
 
     /// Keeps a message until `due`; whether it is the next that is due.
@@ -227,19 +220,21 @@ impl Table {
 
     /// Takes messages out, handed out or not; their tokens are void.
     pub(super) fn remove(&mut self, takes: impl Fn(&Message) -> bool) -> Vec<Message> {
+        self.extract(|state| match state {
+            State::Held { message, .. } | State::Delayed(message) => takes(message),
+            State::Free => false,
+        })
+    }
+
+    fn extract(&mut self, takes: impl Fn(&State) -> bool) -> Vec<Message> {
         let mut taken = Vec::new();
         for slot in 0..self.slots.len() {
             let entry = &self.slots[slot];
             let place = Place { slot: slot as u32, generation: entry.generation };
-            match &entry.state {
-                State::Held { message, .. } | State::Delayed(message) if takes(message) => {
-                    if let State::Held { message, .. } | State::Delayed(message) =
-                        self.vacate(place)
-                    {
-                        taken.push(message);
-                    }
-                }
-                _ => {}
+            if takes(&entry.state)
+                && let State::Held { message, .. } | State::Delayed(message) = self.vacate(place)
+            {
+                taken.push(message);
             }
         }
         taken
