@@ -281,7 +281,7 @@ impl Puller {
             self.desk.passed_over();
             return ack(reply);
         };
-        if self.first.get(&topic).is_some_and(|first| sequence < *first) {
+        if self.is_before_start(&topic, sequence) {
             self.desk.passed_over();
             return ack(reply);
         }
@@ -311,6 +311,11 @@ impl Puller {
     /// What keeps the message in its place, if something does.
     pub(crate) fn key_of(&self, topic: &Topic, content: &Content) -> Option<u64> {
         self.desk.per_key.then(|| key_of(topic, content)).flatten()
+    }
+
+    /// Whether an explicit start leaves a message out.
+    pub(crate) fn is_before_start(&self, topic: &Topic, sequence: u64) -> bool {
+        self.first.get(topic).is_some_and(|first| sequence < *first)
     }
 
     /// The topic of a subject, and whether it is raw.

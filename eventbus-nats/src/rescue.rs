@@ -136,8 +136,8 @@ impl Puller {
 
     /// Whether a message is for the application.
     fn is_wanted(&mut self, stored: &Stored) -> bool {
-        let Some((topic, _)) = self.topic_of(&stored.subject) else { return false };
-        self.first.get(&topic).is_none_or(|first| stored.seq >= *first)
+        let topic = self.topic_of(&stored.subject);
+        topic.is_some_and(|(topic, _)| !self.is_before_start(&topic, stored.seq))
     }
 
     /// Acknowledges what is known and not here: it was settled, or nobody wants it. Again each
