@@ -76,8 +76,8 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     within: Option<Duration>,
     /// Vary one thing instead: ack-strategies, publishers, payload, keys, window, topics,
-    /// topics-consumed or subscriptions; several are made one after the other, each with a
-    /// report in a directory of its own
+    /// topics-consumed, topics-filtered or subscriptions; several are made one after the other,
+    /// each with a report in a directory of its own
     #[arg(long = "experiment", value_name = "WHAT", value_delimiter = ',', conflicts_with_all = ["modes", "sizes", "bursts", "quick"])]
     experiments: Vec<Experiment>,
     /// Leave out the raw clients and the brokers' own tools

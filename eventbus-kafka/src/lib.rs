@@ -17,6 +17,7 @@
 mod client;
 mod config;
 mod consumer;
+mod describe;
 mod diagnosis;
 mod error;
 mod provision;

@@ -17,6 +17,7 @@ use crate::{
     KafkaConfig,
     client::PlainContext,
     config::OVERHEAD_BYTES,
+    describe::describe,
     error::{self, error},
     publish::{Producer, Publisher},
 };
@@ -88,32 +89,43 @@ impl Topics {
     ) -> Result<(), Error> {
         match self.provision {
             Provision::Create => self.ensure(publisher, topic).await,
-            _ if self.exists(publisher, topic).await? => Ok(()),
-            _ => Err(not_found(topic)),
+            _ if self.look(publisher, topic).await?.is_some() => Ok(()),
+            _ => {
+                self.check_collision(publisher, topic).await?;
+                Err(not_found(topic))
+            }
         }
     }
 
-    async fn exists(&self, publisher: &Publisher, topic: &Topic) -> Result<bool, Error> {
-        let known = list(publisher, self.config.connect_timeout).await?;
-        check_collision(&known, topic)?;
-        Ok(known.iter().any(|known| known.name == topic.as_str()))
+    async fn look(&self, publisher: &Publisher, topic: &Topic) -> Result<Option<Known>, Error> {
+        let wanted = topic.clone();
+        ask(publisher, self.config.connect_timeout, move |producer, within| {
+            describe(producer, &wanted, within).map_err(error::from_code)
+        })
+        .await
+        .map_err(|error| error.with_context("topic", topic))
     }
 
     /// Creates a topic if it does not exist.
     pub(crate) async fn ensure(&self, publisher: &Publisher, topic: &Topic) -> Result<(), Error> {
-        if self.exists(publisher, topic).await? {
+        if self.look(publisher, topic).await?.is_some() {
             return Ok(());
         }
         match self.create(topic).await? {
             Ok(()) | Err(Code::TopicAlreadyExists) => {}
-            Err(Code::InvalidTopic) => {
-                // Somebody was faster with a name that collides.
-                check_collision(&list(publisher, self.config.connect_timeout).await?, topic)?;
-                return Err(error::from_code(Code::InvalidTopic).with_context("topic", topic));
+            Err(code) => {
+                if code == Code::InvalidTopic {
+                    self.check_collision(publisher, topic).await?;
+                }
+                return Err(error::from_code(code).with_context("topic", topic));
             }
-            Err(code) => return Err(error::from_code(code).with_context("topic", topic)),
         }
         self.wait_for_leaders(publisher, topic).await
+    }
+
+    /// Whether a topic cannot be there because of another one.
+    async fn check_collision(&self, publisher: &Publisher, topic: &Topic) -> Result<(), Error> {
+        check_collision(&list(publisher, self.config.connect_timeout).await?, topic)
     }
 
     async fn create(&self, topic: &Topic) -> Result<Result<(), Code>, Error> {
@@ -156,8 +168,7 @@ impl Topics {
     async fn wait_for_leaders(&self, publisher: &Publisher, topic: &Topic) -> Result<(), Error> {
         let deadline = Instant::now() + CREATION;
         loop {
-            let known = list(publisher, self.config.connect_timeout).await?;
-            if known.iter().any(|known| known.name == topic.as_str() && known.complete) {
+            if self.look(publisher, topic).await?.is_some_and(|known| known.complete) {
                 return Ok(());
             }
             if Instant::now() >= deadline {
@@ -189,21 +200,36 @@ impl Topics {
     }
 }
 
-/// All topics, asked for until there is an answer or `within` is over. (All, because asking
-/// for one by name would create it on brokers with `auto.create.topics.enable`.)
+/// All topics of the cluster.
 pub(crate) async fn list(publisher: &Publisher, within: Duration) -> Result<Vec<Known>, Error> {
+    ask(publisher, within, |producer, within| {
+        let metadata = producer.client().fetch_metadata(None, within);
+        metadata.map(|metadata| topics(&metadata)).map_err(|kafka| error::from_kafka(&kafka))
+    })
+    .await
+}
+
+/// Asks the cluster until there is an answer or `within` is over.
+async fn ask<T: Send + 'static>(
+    publisher: &Publisher,
+    within: Duration,
+    question: impl Fn(&Producer, Duration) -> Result<T, Error> + Clone + Send + 'static,
+) -> Result<T, Error> {
     let deadline = Instant::now() + within;
     loop {
         let Some(producer) = publisher.producer() else {
             return Err(error(ErrorKind::Unavailable, "the connection is being renewed or closed"));
         };
         let remaining = deadline.saturating_duration_since(Instant::now());
-        let answer = ask(producer, QUESTION.min(remaining)).await?;
-        let failure = match answer {
-            Ok(known) => {
+        let question = question.clone();
+        let asking = move || question(&producer, QUESTION.min(remaining));
+        let answer = tokio::task::spawn_blocking(asking).await;
+        let failure = match answer.map_err(|_| shutting_down())? {
+            Ok(answer) => {
                 publisher.trouble().clear();
-                return Ok(known);
+                return Ok(answer);
             }
+            Err(failure) if failure.kind() == ErrorKind::PermissionDenied => return Err(failure),
             Err(failure) => failure,
         };
         if let Some(error) = publisher.trouble().final_error() {
@@ -215,17 +241,8 @@ pub(crate) async fn list(publisher: &Publisher, within: Duration) -> Result<Vec<
     }
 }
 
-async fn ask(
-    producer: Arc<Producer>,
-    within: Duration,
-) -> Result<Result<Vec<Known>, Error>, Error> {
-    let question = move || {
-        let metadata = producer.client().fetch_metadata(None, within);
-        metadata.map(|metadata| topics(&metadata)).map_err(|kafka| error::from_kafka(&kafka))
-    };
-    tokio::task::spawn_blocking(question)
-        .await
-        .map_err(|_| error(ErrorKind::Closed, "the runtime is shutting down"))
+fn shutting_down() -> Error {
+    error(ErrorKind::Closed, "the runtime is shutting down")
 }
 
 /// Waits until the leader of every partition serves it, which comes a moment after the cluster
@@ -236,10 +253,8 @@ async fn wait_until_served(publisher: &Publisher, topic: &Topic) -> Result<(), E
     let name = topic.clone();
     let questions = move || {
         let deadline = Instant::now() + SERVICE;
-        let metadata = producer.client().fetch_metadata(None, QUESTION);
-        let known = metadata.map(|metadata| topics(&metadata)).unwrap_or_default();
-        let numbers = known.into_iter().find(|known| known.name == name.as_str());
-        for number in numbers.into_iter().flat_map(|known| known.partitions) {
+        let known = describe(&producer, &name, QUESTION).ok().flatten();
+        for number in known.into_iter().flat_map(|known| known.partitions) {
             let ask = || producer.client().fetch_watermarks(name.as_str(), number, QUESTION);
             while let Err(kafka) = ask() {
                 if Instant::now() >= deadline {
@@ -249,9 +264,7 @@ async fn wait_until_served(publisher: &Publisher, topic: &Topic) -> Result<(), E
             }
         }
     };
-    tokio::task::spawn_blocking(questions)
-        .await
-        .map_err(|_| error(ErrorKind::Closed, "the runtime is shutting down"))
+    tokio::task::spawn_blocking(questions).await.map_err(|_| shutting_down())
 }
 
 /// Kafka tells topics apart as if dots were underscores.

@@ -25,15 +25,17 @@ pub enum Experiment {
     Window,
     /// To how many topics is published.
     Topics,
-    /// From how many topics one subscription reads.
+    /// From how many topics one subscription reads; on NATS all that their stream holds.
     TopicsConsumed,
+    /// The same, where the stream could hold more than the subscription selects, on NATS.
+    TopicsFiltered,
     /// How many subscriptions each get all messages.
     Subscriptions,
 }
 
 impl Experiment {
     /// All experiments.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AckStrategies,
         Self::Publishers,
         Self::Payload,
@@ -41,6 +43,7 @@ impl Experiment {
         Self::Window,
         Self::Topics,
         Self::TopicsConsumed,
+        Self::TopicsFiltered,
         Self::Subscriptions,
     ];
 
@@ -55,6 +58,7 @@ impl Experiment {
             Self::Window => "window",
             Self::Topics => "topics",
             Self::TopicsConsumed => "topics-consumed",
+            Self::TopicsFiltered => "topics-filtered",
             Self::Subscriptions => "subscriptions",
         }
     }
@@ -70,6 +74,7 @@ impl Experiment {
             Self::Window => "envelopes in flight at most",
             Self::Topics => "topics that are published to",
             Self::TopicsConsumed => "topics that one subscription reads",
+            Self::TopicsFiltered => "topics that one subscription selects",
             Self::Subscriptions => "subscriptions, each of which gets everything",
         }
     }
@@ -83,7 +88,7 @@ impl Experiment {
             Self::Payload => &[64, 256, 1_024, 4_096, 16_384, 65_536, 262_144],
             Self::Keys => &[1, 10, 100, 1_000, 10_000, 100_000],
             Self::Window => &[16, 64, 256, 1_024, 4_096, 16_384, 65_536],
-            Self::Topics | Self::TopicsConsumed => &[1, 10, 100, 1_000],
+            Self::Topics | Self::TopicsConsumed | Self::TopicsFiltered => &[1, 10, 100, 1_000],
             Self::Subscriptions => &[1, 4, 16],
         }
     }
@@ -136,7 +141,7 @@ impl Experiment {
 
     /// What a broker and its client make of many topics is to be told from what the bus does.
     fn rivals(self, backend: &str) -> Vec<Measured> {
-        let varied = matches!(self, Self::Topics | Self::TopicsConsumed);
+        let varied = matches!(self, Self::Topics | Self::TopicsConsumed | Self::TopicsFiltered);
         (varied && has_client(backend)).then_some(Measured::Client).into_iter().collect()
     }
 
@@ -158,7 +163,7 @@ impl Experiment {
             Self::Keys => load.keys(number),
             Self::Window => load,
             Self::Topics => load.keys(KEYS).topics(number),
-            Self::TopicsConsumed => {
+            Self::TopicsConsumed | Self::TopicsFiltered => {
                 Load::new(Mode::Consume, messages, SIZE).keys(KEYS).topics(number)
             }
             // As many deliveries, whatever their number.
@@ -173,6 +178,8 @@ impl Experiment {
             // So that little is fetched before the clock starts, while the others are opened.
             Self::Subscriptions => job.window = 256,
             Self::AckStrategies => return Ok(strategies(&job)),
+            Self::TopicsFiltered if job.backend != "nats" => return Ok(Vec::new()),
+            Self::TopicsFiltered => job.stream_holds_more = true,
             _ => {}
         }
         Ok(vec![job])
@@ -205,7 +212,7 @@ impl FromStr for Experiment {
     fn from_str(name: &str) -> Result<Self, Error> {
         Self::ALL.into_iter().find(|known| known.as_str() == name).ok_or_else(|| {
             let message = "an experiment is one of ack-strategies, publishers, payload, keys, \
-                           window, topics, topics-consumed, subscriptions";
+                           window, topics, topics-consumed, topics-filtered, subscriptions";
             Error::new(ErrorKind::InvalidConfig, message).with_context("experiment", name)
         })
     }

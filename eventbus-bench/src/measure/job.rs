@@ -82,6 +82,9 @@ pub struct Job {
     pub window: usize,
     /// How many messages a tool sends or asks for at a time.
     pub tool_batch: usize,
+    /// On NATS: whether the stream may hold other topics than those of the load.
+    #[serde(default)]
+    pub stream_holds_more: bool,
 }
 
 impl Job {
@@ -99,6 +102,7 @@ impl Job {
             load,
             window: BusConfig::default().max_in_flight,
             tool_batch: 1000,
+            stream_holds_more: false,
         })
     }
 

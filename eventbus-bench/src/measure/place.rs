@@ -1,11 +1,12 @@
 //! A place at a broker that one measurement has for itself.
 
 use std::{
+    fmt,
     sync::atomic::{AtomicU32, Ordering},
     time::SystemTime,
 };
 
-use eventbus_core::{BusUrl, Error, ErrorKind, Registry, Topic};
+use eventbus_core::{BusUrl, Error, ErrorKind, Registry, Topic, TopicFilter};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::{Job, Measured};
@@ -19,6 +20,8 @@ pub(crate) struct Place {
     pub(crate) topic: Topic,
     /// All topics of the load; those that `topic` is the beginning of, if there are several.
     pub(crate) topics: Vec<Topic>,
+    /// What selects them.
+    pub(crate) filter: TopicFilter,
     /// `host:port`s, with credentials if there are any.
     pub(crate) servers: String,
     /// The name that makes it unique.
@@ -34,6 +37,7 @@ impl Place {
         let mut place = Self {
             url: job.url.clone(),
             topics: job.load.all_topics(&topic)?,
+            filter: job.load.filter(&topic)?,
             topic,
             servers: parsed.authority().to_owned(),
             name,
@@ -69,7 +73,9 @@ impl Place {
                          stream of its own",
                     ));
                 }
-                self.add(&format!("prefix={0}&streams={0}:%3E", self.name));
+                // `>`, where others could be in the stream too.
+                let held = if job.stream_holds_more { "%3E" } else { self.filter.as_str() };
+                self.add(&format!("prefix={0}&streams={0}:{held}", self.name));
                 Ok(())
             }
             _ => Ok(()),
@@ -82,8 +88,8 @@ impl Place {
         self.url.push_str(parameters);
     }
 
-    /// The subject of a topic on NATS.
-    pub(crate) fn subject(&self, topic: &Topic) -> String {
+    /// The subject of a topic, or of what a filter selects, on NATS.
+    pub(crate) fn subject(&self, topic: impl fmt::Display) -> String {
         format!("{}.{topic}", self.name)
     }
 

@@ -166,6 +166,7 @@ async fn consume(raw: &Raw, job: &Job, place: &Place, before: usize) -> Result<S
     let config = pull::Config {
         durable_name: Some("raw".to_owned()),
         ack_policy: AckPolicy::Explicit,
+        filter_subject: place.subject(&place.filter),
         max_ack_pending: i64::try_from(job.window).unwrap_or(i64::MAX),
         ..pull::Config::default()
     };

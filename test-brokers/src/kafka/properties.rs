@@ -30,7 +30,8 @@ impl Properties<'_> {
     /// Few partitions for Kafka's own topics, and no wait for a group's other
     /// members: the first consumer of a test would pay for both. After a kill the
     /// controller lets the broker in again once its session is over: sooner than by
-    /// default.
+    /// default. Indexes are small, because each partition's are allocated in full, twice 10 MiB
+    /// by default, and zeroed by the kernel as they are touched.
     pub(super) fn to_text(&self) -> String {
         let Self { client, advertised, internal, address, protocol, .. } = self;
         let (store, id) = (self.store.display(), node_id(self.index));
@@ -57,6 +58,7 @@ advertised.listeners=CLIENT://127.0.0.1:{advertised},INTERNAL://127.0.0.1:{inter
 log.dirs={store}
 default.replication.factor={replicas}
 min.insync.replicas={in_sync}
+log.index.size.max.bytes=262144
 offsets.topic.num.partitions=4
 offsets.topic.replication.factor={replicas}
 transaction.state.log.num.partitions=4
