@@ -17,7 +17,6 @@
 mod client;
 mod config;
 mod consumer;
-mod describe;
 mod diagnosis;
 mod error;
 mod provision;

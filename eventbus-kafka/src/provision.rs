@@ -17,7 +17,6 @@ use crate::{
     KafkaConfig,
     client::PlainContext,
     config::OVERHEAD_BYTES,
-    describe::describe,
     error::{self, error},
     publish::{Producer, Publisher},
 };
@@ -98,12 +97,8 @@ impl Topics {
     }
 
     async fn look(&self, publisher: &Publisher, topic: &Topic) -> Result<Option<Known>, Error> {
-        let wanted = topic.clone();
-        ask(publisher, self.config.connect_timeout, move |producer, within| {
-            describe(producer, &wanted, within).map_err(error::from_code)
-        })
-        .await
-        .map_err(|error| error.with_context("topic", topic))
+        let known = ask(publisher, Some(topic), self.config.connect_timeout).await?;
+        Ok(known.into_iter().find(|known| known.name == topic.as_str()))
     }
 
     /// Creates a topic if it does not exist.
@@ -202,34 +197,28 @@ impl Topics {
 
 /// All topics of the cluster.
 pub(crate) async fn list(publisher: &Publisher, within: Duration) -> Result<Vec<Known>, Error> {
-    ask(publisher, within, |producer, within| {
-        let metadata = producer.client().fetch_metadata(None, within);
-        metadata.map(|metadata| topics(&metadata)).map_err(|kafka| error::from_kafka(&kafka))
-    })
-    .await
+    ask(publisher, None, within).await
 }
 
-/// Asks the cluster until there is an answer or `within` is over.
-async fn ask<T: Send + 'static>(
+/// One topic or all of them, asked for until there is an answer or `within` is over. (One is
+/// cheaper: librdkafka compares each in the answer with all that were sent to.)
+async fn ask(
     publisher: &Publisher,
+    only: Option<&Topic>,
     within: Duration,
-    question: impl Fn(&Producer, Duration) -> Result<T, Error> + Clone + Send + 'static,
-) -> Result<T, Error> {
+) -> Result<Vec<Known>, Error> {
     let deadline = Instant::now() + within;
     loop {
         let Some(producer) = publisher.producer() else {
             return Err(error(ErrorKind::Unavailable, "the connection is being renewed or closed"));
         };
         let remaining = deadline.saturating_duration_since(Instant::now());
-        let question = question.clone();
-        let asking = move || question(&producer, QUESTION.min(remaining));
-        let answer = tokio::task::spawn_blocking(asking).await;
-        let failure = match answer.map_err(|_| shutting_down())? {
-            Ok(answer) => {
+        let answer = ask_once(producer, only.cloned(), QUESTION.min(remaining)).await?;
+        let failure = match answer {
+            Ok(known) => {
                 publisher.trouble().clear();
-                return Ok(answer);
+                return Ok(known);
             }
-            Err(failure) if failure.kind() == ErrorKind::PermissionDenied => return Err(failure),
             Err(failure) => failure,
         };
         if let Some(error) = publisher.trouble().final_error() {
@@ -239,6 +228,18 @@ async fn ask<T: Send + 'static>(
             return Err(publisher.trouble().explain(failure));
         }
     }
+}
+
+async fn ask_once(
+    producer: Arc<Producer>,
+    only: Option<Topic>,
+    within: Duration,
+) -> Result<Result<Vec<Known>, Error>, Error> {
+    let question = move || {
+        let metadata = producer.client().fetch_metadata(only.as_ref().map(Topic::as_str), within);
+        metadata.map(|metadata| topics(&metadata)).map_err(|kafka| error::from_kafka(&kafka))
+    };
+    tokio::task::spawn_blocking(question).await.map_err(|_| shutting_down())
 }
 
 fn shutting_down() -> Error {
@@ -253,7 +254,8 @@ async fn wait_until_served(publisher: &Publisher, topic: &Topic) -> Result<(), E
     let name = topic.clone();
     let questions = move || {
         let deadline = Instant::now() + SERVICE;
-        let known = describe(&producer, &name, QUESTION).ok().flatten();
+        let metadata = producer.client().fetch_metadata(Some(name.as_str()), QUESTION);
+        let known = metadata.map(|metadata| topics(&metadata)).unwrap_or_default();
         for number in known.into_iter().flat_map(|known| known.partitions) {
             let ask = || producer.client().fetch_watermarks(name.as_str(), number, QUESTION);
             while let Err(kafka) = ask() {

@@ -77,6 +77,8 @@ impl KafkaConfig {
         let kbytes = (2 * bus.max_in_flight_bytes / 1024).clamp(1 << 20, i32::MAX as usize);
         let mut client = self.client();
         client
+            // Topics are created by `provision` alone, not by asking for one or sending to it.
+            .set("allow.auto.create.topics", "false")
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("partitioner", "murmur2_random")

@@ -50,3 +50,16 @@ async fn unknown_topics_are_told() {
     assert_eq!(error.kind(), ErrorKind::TopicNotFound);
     verifying.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn without_provisioning_nothing_is_created() {
+    let bus = bus("provision=none&ack_timeout=2s").await;
+    let topic = topic("unknown");
+    for n in 0..2 {
+        let error = bus.publish_sync(&topic, event("k", n)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TopicNotFound);
+    }
+    bus.ensure_topic(&topic).await.unwrap();
+    bus.publish_sync(&topic, event("k", 2)).await.unwrap();
+    bus.close().await.unwrap();
+}
