@@ -190,6 +190,6 @@ fn kafka() {
     let _alone = alone();
     run(async {
         let broker = discover::kafka().await?;
-        on("kafka", broker.url(), budget(4.9, 1), budget(2.3, 1)).await
+        on("kafka", broker.url(), budget(3.9, 1), budget(2.3, 1)).await
     });
 }

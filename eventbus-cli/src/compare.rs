@@ -24,7 +24,7 @@ use crate::{
     exit::{Exit, Failure},
     interrupt::Interrupt,
     output::out,
-    progress,
+    progress::Steps,
 };
 
 pub(crate) use child::{OneArgs, run_one};
@@ -120,8 +120,10 @@ pub(crate) async fn run(
             if interrupt.is_requested() {
                 break;
             }
-            let comparison = compare(global, args, (experiment, plan), interrupt).await?;
-            show(global, reports.next().as_deref(), &comparison)?;
+            let report = reports.next();
+            let report = report.as_deref();
+            let comparison = compare(global, args, (experiment, plan), report, interrupt).await?;
+            show(global, report, &comparison)?;
             clean &= comparison.is_clean();
         }
     }
@@ -136,23 +138,28 @@ async fn compare(
     global: &Global,
     args: &CompareArgs,
     (experiment, mut plan): (Option<Experiment>, Plan),
+    report: Option<&Path>,
     interrupt: &Interrupt,
 ) -> Result<Comparison, Failure> {
     let started = Instant::now();
-    let bar = progress::steps(plan.len() as u64, global.json);
+    let mut progress = Steps::new(plan.len() as u64, global.json);
     let mut comparison = Comparison::new(title(experiment), Machine::this(), plan.rounds);
     comparison.command = output::command();
     comparison.experiment = experiment;
     comparison.parties = parties(&plan).await;
-    tune(&mut plan, args.quick, interrupt).await?;
+    tune(&mut plan, args.quick, &mut progress, interrupt).await?;
     comparison.warnings = warnings(&plan);
     let notes = experiment.map_or(&[][..], Experiment::notes);
     comparison.warnings.extend(notes.iter().map(|note| (*note).to_owned()));
 
     let limit = args.within.or(args.quick.then_some(QUICK));
+    let mut round = 0;
     let watch = |step: &Step<'_>| {
-        bar.set_position(step.done as u64);
-        bar.set_message(output::step(step));
+        progress.show(step.done as u64, output::step(step));
+        if let (Some(report), true) = (report, step.round > round) {
+            round = step.round;
+            keep(report, step);
+        }
         let late = limit.is_some_and(|limit| started.elapsed() + step.expected > limit);
         if late || interrupt.is_requested() {
             ControlFlow::Break(())
@@ -161,9 +168,18 @@ async fn compare(
         }
     };
     carry_out(&plan, &mut comparison, child::measure, watch).await;
-    bar.finish_and_clear();
+    progress.finish();
     comparison.forget_timelines();
     Ok(comparison)
+}
+
+/// Writes what the rounds until now gave: the rest may be killed.
+fn keep(report: &Path, step: &Step<'_>) {
+    let mut so_far = step.so_far.clone();
+    so_far.stopped_after = Some(step.done);
+    so_far.forget_timelines();
+    // What keeps it from being written is told at the end.
+    let _ = output::write_report(report, &so_far);
 }
 
 fn show(global: &Global, report: Option<&Path>, comparison: &Comparison) -> Result<(), Failure> {
@@ -193,11 +209,17 @@ async fn reach(targets: &[Target]) -> Result<(), Failure> {
 }
 
 /// Finds the batch with which each tool is at its best.
-async fn tune(plan: &mut Plan, quick: bool, interrupt: &Interrupt) -> Result<(), Failure> {
+async fn tune(
+    plan: &mut Plan,
+    quick: bool,
+    progress: &mut Steps,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
     // With more than 4000 outstanding its client gives up now and then.
     const BATCHES: [usize; 5] = [100, 500, 1000, 2000, 4000];
     let (batches, rounds) = if quick { (&BATCHES[1..], 1) } else { (&BATCHES[..], 2) };
     for (tool, mode, job) in to_tune(plan) {
+        progress.show(0, format!("finding the best batch of {tool} in mode {mode}"));
         let batch = interrupt
             .or(async {
                 best_batch(&job, batches, rounds, child::measure).await.map_err(Failure::failed)

@@ -106,6 +106,21 @@ fn a_measurement_ends_when_compare_is_killed() {
     until(|| child.has_ended());
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn rounds_that_ended_are_kept_when_compare_is_killed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = directory.path().to_str().expect("UTF-8");
+    let endless = ["--rounds", "100000", "--report", place];
+    let running = Running::start(eventbus().args(SMALL).args(endless));
+    let kept = directory.path().join("comparison.json");
+    until(|| kept.is_file() && directory.path().join("report.html").is_file());
+    running.signal(rustix::process::Signal::KILL);
+    assert_eq!(running.end().code, None);
+    let again = run(&["compare", "--from", kept.to_str().expect("UTF-8")]);
+    assert!(again.stdout.contains("eventbus memory"), "{again}");
+}
+
 /// The process of a measurement, killed when the test fails.
 #[cfg(target_os = "linux")]
 struct Measurement(rustix::process::Pid);

@@ -31,6 +31,8 @@ pub struct Step<'a> {
     pub expected: Duration,
     /// How long the rest will take; `None` while nobody knows.
     pub left: Option<Duration>,
+    /// What was measured until now.
+    pub so_far: &'a Comparison,
 }
 
 /// Carries out `plan` and puts what it gives in `comparison`. `measure` measures one job:
@@ -52,7 +54,8 @@ pub async fn carry_out<E: Display>(
             continue;
         }
         let (expected, left) = (pace.expected(cell, job), pace.left(plan, done));
-        let step = Step { done, total: plan.len(), round, cell, job, expected, left };
+        let (total, so_far) = (plan.len(), &*comparison);
+        let step = Step { done, total, round, cell, job, expected, left, so_far };
         if watch(&step).is_break() {
             comparison.stopped_after = Some(done);
             return;

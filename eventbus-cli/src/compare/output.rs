@@ -40,8 +40,10 @@ pub(super) fn check_directory(directory: &Path) -> Result<(), Failure> {
 /// Writes the report and gives where the page is.
 pub(super) fn write_report(directory: &Path, comparison: &Comparison) -> Result<PathBuf, Failure> {
     let write = |name: &str, text: &str| {
-        let path = directory.join(name);
-        std::fs::write(&path, text).map_err(|error| unwritable(&path, &error)).map(|()| path)
+        let (path, new) = (directory.join(name), directory.join(format!("{name}.new")));
+        // Whoever is killed meanwhile leaves the one before.
+        let written = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &path));
+        written.map_err(|error| unwritable(&path, &error)).map(|()| path)
     };
     let json = serde_json::to_string(comparison)
         .map_err(|error| Failure::failed(format!("the comparison is no JSON: {error}")))?;
