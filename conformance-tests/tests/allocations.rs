@@ -27,6 +27,8 @@ const WARM_UP: usize = 5_000;
 const MESSAGES: usize = 10_000;
 /// So large that all else that a message allocates is far less.
 const PAYLOAD: usize = 3072;
+/// So small that many share a block of memory.
+const SMALL: usize = 256;
 
 type Outcome<T = ()> = Result<T, Box<dyn StdError>>;
 
@@ -34,12 +36,17 @@ type Outcome<T = ()> = Result<T, Box<dyn StdError>>;
 #[derive(Debug, Clone, Copy)]
 struct Budget {
     allocations: f64,
-    /// Of the payload, into memory that is allocated for it.
-    copies: usize,
+    /// Of the payload, into memory that is allocated for it; `None` for small ones, beside which
+    /// all else that is allocated shows.
+    copies: Option<usize>,
 }
 
 const fn budget(allocations: f64, copies: usize) -> Budget {
-    Budget { allocations, copies }
+    Budget { allocations, copies: Some(copies) }
+}
+
+const fn small(allocations: f64) -> Budget {
+    Budget { allocations, copies: None }
 }
 
 /// Does something about `MESSAGES` messages, within the budget.
@@ -52,12 +59,13 @@ async fn within(budget: Budget, what: &str, work: impl Future<Output = Outcome>)
     println!("{what:36} {allocations:6.2} allocations {bytes:6} bytes, allowed: {budget:?}");
     assert!(allocations <= budget.allocations, "{what}: {allocations} allocations, {budget:?}");
     let copies = bytes as f64 / PAYLOAD as f64;
-    assert!(copies < budget.copies as f64 + 0.75, "{what}: {copies} copies, {budget:?}");
+    let allowed = budget.copies.map_or(f64::INFINITY, |allowed| allowed as f64 + 0.75);
+    assert!(copies < allowed, "{what}: {copies} copies, {budget:?}");
     Ok(())
 }
 
-fn envelopes(count: usize) -> Vec<Envelope> {
-    let envelope = |at| Envelope::new("order.created", vec![7; PAYLOAD]).key(format!("key-{at}"));
+fn envelopes(count: usize, payload: usize) -> Vec<Envelope> {
+    let envelope = |at| Envelope::new("order.created", vec![7; payload]).key(format!("key-{at}"));
     (0..count).map(|at| envelope(at % 64)).collect()
 }
 
@@ -95,7 +103,7 @@ async fn connect(url: &str) -> Outcome<Arc<dyn EventBus>> {
     eventbus_kafka::register(&mut registry);
     let bus = registry.builder(url).connect().await?;
     bus.ensure_topic(&TOPIC).await?;
-    publish(&*bus, envelopes(WARM_UP)).await?;
+    publish(&*bus, envelopes(WARM_UP, PAYLOAD)).await?;
     Ok(bus)
 }
 
@@ -127,7 +135,7 @@ fn run(test: impl Future<Output = Outcome>) {
 fn the_wire_format() {
     let _alone = alone();
     run(async {
-        let made = envelopes(MESSAGES);
+        let made = envelopes(MESSAGES, PAYLOAD);
         let mut encoded = Vec::with_capacity(MESSAGES);
         within(budget(1.05, 1), "encode", async {
             encoded.extend(made.iter().map(Envelope::to_bytes));
@@ -150,29 +158,45 @@ fn memory() {
     run(async {
         let bus = connect("memory://?retention_bytes=1073741824").await?;
         let bus = &*bus;
-        let made = || envelopes(MESSAGES);
+        let made = || envelopes(MESSAGES, PAYLOAD);
         within(budget(3.05, 1), "memory publish", publish(bus, made())).await?;
         within(budget(5.05, 1), "memory publish_sync", publish_sync(bus, made())).await?;
         within(budget(3.05, 1), "memory publish_batch", publish_batch(bus, made())).await?;
         let group = SubscribeOptions::group("counted");
         deliver(bus, budget(0.05, 0), "memory deliver and ack", SubscribeOptions::new()).await?;
         deliver(bus, budget(0.05, 0), "memory deliver and ack in a group", group).await?;
+        publish_small(bus, "memory", [1.1, 1.1]).await?;
         Ok(bus.close().await?)
     });
 }
 
+/// Small messages, whose bytes lie in blocks: one by one, and in a batch.
+async fn publish_small(bus: &dyn EventBus, name: &str, [one, batch]: [f64; 2]) -> Outcome {
+    let made = envelopes(MESSAGES, SMALL);
+    within(small(one), &format!("{name} publish, small"), publish(bus, made)).await?;
+    let made = envelopes(MESSAGES, SMALL);
+    within(small(batch), &format!("{name} publish_batch, small"), publish_batch(bus, made)).await
+}
+
 /// Publishing and consuming on a broker.
-async fn on(name: &str, url: &str, publishing: Budget, delivering: Budget) -> Outcome {
+async fn on(
+    name: &str,
+    url: &str,
+    publishing: Budget,
+    delivering: Budget,
+    publishing_small: [f64; 2],
+) -> Outcome {
     let bus = connect(url).await?;
     let bus = &*bus;
-    let made = envelopes(MESSAGES);
+    let made = envelopes(MESSAGES, PAYLOAD);
     within(publishing, &format!("{name} publish"), publish(bus, made)).await?;
     // There is one future for all of a batch.
     let batch = Budget { allocations: publishing.allocations - 1.0, ..publishing };
-    let made = envelopes(MESSAGES);
+    let made = envelopes(MESSAGES, PAYLOAD);
     within(batch, &format!("{name} publish_batch"), publish_batch(bus, made)).await?;
     let group = SubscribeOptions::group("counted");
     deliver(bus, delivering, &format!("{name} deliver and ack"), group).await?;
+    publish_small(bus, name, publishing_small).await?;
     Ok(bus.close().await?)
 }
 
@@ -181,7 +205,7 @@ fn nats() {
     let _alone = alone();
     run(async {
         let server = discover::nats().await?;
-        on("nats", server.url(), budget(4.9, 1), budget(4.2, 1)).await
+        on("nats", server.url(), budget(4.9, 1), budget(4.2, 1), [2.5, 1.0]).await
     });
 }
 
@@ -190,6 +214,6 @@ fn kafka() {
     let _alone = alone();
     run(async {
         let broker = discover::kafka().await?;
-        on("kafka", broker.url(), budget(3.9, 1), budget(2.3, 1)).await
+        on("kafka", broker.url(), budget(3.9, 1), budget(2.3, 1), [1.9, 0.9]).await
     });
 }

@@ -132,7 +132,8 @@ pub trait Transport: Send + Sync + 'static {
 pub struct Outgoing<'a> {
     /// Where to report the verdict.
     pub entry: InFlight,
-    /// The envelope in the compact wire format.
+    /// The envelope in the compact wire format. Small ones share a block of memory with others:
+    /// whoever keeps one for long after its verdict copies it.
     pub encoded: Bytes,
     /// The envelope itself, for what a transport needs to look at (key, id, headers).
     pub envelope: &'a Envelope,
@@ -152,7 +153,7 @@ pub struct OutgoingBatch<'a> {
     /// Where to report the verdict of all: as stored, with the offset of the first one, which
     /// the others directly follow.
     pub entry: InFlight,
-    /// The envelopes in order, each with its compact wire format.
+    /// The envelopes in order, each with its compact wire format; see [`Outgoing::encoded`].
     pub envelopes: Vec<(Bytes, &'a Envelope)>,
     /// The topic is raw; see [`Outgoing::raw`].
     pub raw: bool,

@@ -46,6 +46,7 @@
 //!   the attempt counts, as after a crash.
 //! - There is no task: a subscription does its group's work while it is read.
 
+mod blocks;
 mod broker;
 mod config;
 mod duplicates;

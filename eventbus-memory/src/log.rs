@@ -14,7 +14,9 @@ use bytes::Bytes;
 use crossbeam_utils::CachePadded;
 use eventbus_core::Topic;
 
-use crate::{MemoryConfig, duplicates::Duplicates, few::Few, group::Group, testing::Watch};
+use crate::{
+    MemoryConfig, blocks::Blocks, duplicates::Duplicates, few::Few, group::Group, testing::Watch,
+};
 
 /// What a record costs besides its bytes, so that small messages do not make the memory of
 /// a topic a multiple of its retention.
@@ -86,6 +88,7 @@ struct State {
     first: u64,
     bytes: usize,
     records: VecDeque<Record>,
+    blocks: Blocks,
     newest: SystemTime,
     seen: Duplicates,
     readers: Vec<Option<Reader>>,
@@ -111,6 +114,7 @@ impl Log {
                 first: 0,
                 bytes: 0,
                 records: VecDeque::new(),
+                blocks: Blocks::default(),
                 newest: SystemTime::UNIX_EPOCH,
                 seen: Duplicates::new(config.duplicate_window),
                 readers: Vec::new(),
@@ -279,6 +283,7 @@ impl State {
         // The time of the broker never goes back within a topic.
         self.newest = self.newest.max(record.published_at);
         record.published_at = self.newest;
+        record.encoded = self.blocks.pack(record.encoded, self.bytes);
         self.bytes += record.cost();
         self.records.push_back(record);
     }

@@ -88,8 +88,8 @@ pub fn warnings(plan: &Plan) -> Vec<String> {
     }
     if any(|measured| matches!(measured, Measured::Client | Measured::Strategy(_))) {
         warnings.push(
-            "the raw clients send the same bytes as the bus, one message made beforehand, so the \
-             difference is what making envelopes and the engine cost"
+            "the raw clients send the same bytes as the bus, copies of one message made beforehand, \
+             so the difference is what making envelopes and the engine cost"
                 .to_owned(),
         );
     }

@@ -57,7 +57,9 @@ impl Raw {
     /// Sends message `n`; the future is its acknowledgement.
     pub(crate) async fn publish(&self, n: u64) -> Result<PublishAckFuture, Error> {
         let subject = &self.subjects[topic_of(n, self.keys, self.subjects.len() as u64)];
-        let publishing = self.jetstream.publish(subject.clone(), self.payload.clone());
+        // The client takes the payload, so each message has its own, as with the bus.
+        let payload = Bytes::copy_from_slice(&self.payload);
+        let publishing = self.jetstream.publish(subject.clone(), payload);
         publishing.await.map_err(failed("publish"))
     }
 }

@@ -18,6 +18,9 @@ const PRODUCER: &str = "org.apache.kafka.tools.ProducerPerformance";
 const CONSUMER: &str = "org.apache.kafka.tools.ConsumerPerformance";
 /// What fills a topic that is then consumed: fast, and not measured.
 const FILL_BATCH: usize = 1000;
+/// No batch is larger: as librdkafka's, and less than a broker takes unless told otherwise
+/// (1,048,588). One that is refused as too large the tool splits, again and again.
+const MOST_BYTES: usize = 1_000_000;
 
 fn java(class: &str) -> Result<Command, ToolError> {
     let variable = super::variable(TOOL);
@@ -69,7 +72,7 @@ async fn publish(place: &Place, load: &Load, batch: usize) -> Result<f64, ToolEr
     command.args(["--record-size", &load.size.to_string(), "--throughput", "-1"]);
     command.arg("--producer-props").arg(format!("bootstrap.servers={}", place.servers));
     command.args(["acks=all", "enable.idempotence=true"]);
-    command.arg(format!("batch.size={}", batch * load.size));
+    command.arg(format!("batch.size={}", (batch * load.size).min(MOST_BYTES)));
     let said = child::run(TOOL, &mut command).await?;
     rate_of_producer(&said)
         .map(|rate| load.messages as f64 / rate)

@@ -96,7 +96,7 @@ impl<T: Transport> Inner<T> {
     /// Checks a request before anything is done about it.
     fn check(&self, request: &Request<'_>, room: Room) -> Result<Encoded, Error> {
         self.check_allowed(request.options, room)?;
-        let encoded = request.envelope.encode();
+        let encoded = request.envelope.encode_shared();
         self.check_size(encoded.bytes().len(), room)?;
         Ok(encoded)
     }

@@ -88,7 +88,7 @@ impl<T: Transport> Inner<T> {
                 raw::check(envelope)?;
                 self.transport.check_raw(topic, envelope)?;
             }
-            let encoded = envelope.encode();
+            let encoded = envelope.encode_shared();
             self.check_size(encoded.bytes().len(), Room::Wait)?;
             Ok(encoded)
         };

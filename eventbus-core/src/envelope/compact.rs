@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes};
 use smol_str::SmolStr;
 use uuid::Uuid;
 
-use super::{Envelope, Headers, JSON, OCTET_STREAM, Trace, from_micros, micros};
+use super::{Envelope, Headers, JSON, OCTET_STREAM, Trace, block, from_micros, micros};
 use crate::{Error, ErrorKind};
 
 /// First byte: 0xE marks the format, the low half is its version. No JSON and no ASCII
@@ -75,38 +75,48 @@ pub(super) fn encoded_len(envelope: &Envelope) -> usize {
     len
 }
 
+/// In memory of its own.
 pub(super) fn encode(envelope: &Envelope) -> Encoded {
     let mut out = Vec::with_capacity(encoded_len(envelope));
-    out.extend_from_slice(&fixed(envelope));
-    put_text(&mut out, &envelope.event_type);
+    write(envelope, &mut out);
+    Encoded(out.into())
+}
+
+/// In memory that it may share with others: for what is soon done with.
+pub(super) fn encode_shared(envelope: &Envelope) -> Encoded {
+    Encoded(block::filled(encoded_len(envelope), |out| write(envelope, out)))
+}
+
+fn write(envelope: &Envelope, out: &mut impl BufMut) {
+    out.put_slice(&fixed(envelope));
+    put_text(out, &envelope.event_type);
     if !envelope.source.is_empty() {
-        put_text(&mut out, &envelope.source);
+        put_text(out, &envelope.source);
     }
     if let Some(key) = &envelope.aggregate_id {
-        put_text(&mut out, key);
+        put_text(out, key);
     }
     if let Some(id) = &envelope.correlation_id {
-        put_text(&mut out, id);
+        put_text(out, id);
     }
     if let Some(id) = &envelope.causation_id {
-        out.extend_from_slice(id.as_bytes());
+        out.put_slice(id.as_bytes());
     }
     if let Some(trace) = &envelope.trace {
-        put_text(&mut out, &trace.parent);
-        put_text(&mut out, &trace.state);
+        put_text(out, &trace.parent);
+        put_text(out, &trace.state);
     }
     if envelope.content_type != JSON {
-        put_text(&mut out, &envelope.content_type);
+        put_text(out, &envelope.content_type);
     }
     if !envelope.headers.is_empty() {
-        put_varint(&mut out, envelope.headers.len());
+        put_varint(out, envelope.headers.len());
         for (name, value) in envelope.headers.iter() {
-            put_text(&mut out, name);
-            put_text(&mut out, value);
+            put_text(out, name);
+            put_text(out, value);
         }
     }
-    out.extend_from_slice(&envelope.payload);
-    Encoded(out.into())
+    out.put_slice(&envelope.payload);
 }
 
 fn fixed(envelope: &Envelope) -> [u8; FIXED] {
@@ -233,17 +243,17 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
+fn put_text(out: &mut impl BufMut, text: &str) {
     put_varint(out, text.len());
-    out.extend_from_slice(text.as_bytes());
+    out.put_slice(text.as_bytes());
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: usize) {
+fn put_varint(out: &mut impl BufMut, mut value: usize) {
     while value >= 0x80 {
-        out.push((value & 0x7F) as u8 | 0x80);
+        out.put_u8((value & 0x7F) as u8 | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.put_u8(value as u8);
 }
 
 fn text_len(text: &str) -> usize {

@@ -45,8 +45,12 @@ pub struct DeliveryContext {
     batch: Mutex<Batch>,
 }
 
+#[derive(Default)]
 struct Batch {
     reports: Vec<(EntryId, Result<Stored, Error>)>,
+    /// At least so many more are to come. Publishers write the count of what is outstanding all
+    /// the time, so it is looked at only when this is used up.
+    expected: usize,
     /// All reports that ever came.
     total: u64,
 }
@@ -59,7 +63,7 @@ impl DeliveryContext {
             trouble,
             fatal: AtomicBool::new(false),
             ended: AtomicBool::new(false),
-            batch: Mutex::new(Batch { reports: Vec::with_capacity(MOST), total: 0 }),
+            batch: Mutex::new(Batch::default()),
         }
     }
 
@@ -71,6 +75,8 @@ impl DeliveryContext {
     pub(super) fn flush(&self) -> u64 {
         let mut batch = self.batch();
         self.pass_on(&mut batch);
+        // What librdkafka did not take was counted, too.
+        batch.expected = 0;
         batch.total
     }
 
@@ -135,8 +141,13 @@ impl ProducerContext for DeliveryContext {
         }
         batch.reports.push((id, verdict));
         batch.total += 1;
-        let (len, outstanding) = (batch.reports.len(), self.outstanding.load(Ordering::Acquire));
-        if len >= (outstanding / SHARE).min(MOST) || len == outstanding {
+        let len = batch.reports.len();
+        batch.expected = batch.expected.saturating_sub(1);
+        if batch.expected == 0 {
+            batch.expected = self.outstanding.load(Ordering::Acquire).saturating_sub(len);
+        }
+        let outstanding = len + batch.expected;
+        if len >= (outstanding / SHARE).min(MOST) || batch.expected == 0 {
             self.pass_on(&mut batch);
         }
     }
