@@ -347,6 +347,16 @@ mod tests {
     }
 
     #[test]
+    fn small_messages_do_not_keep_the_memory_in_which_they_came() {
+        let log = log(1 << 20);
+        let came = Bytes::from(vec![7; 100]);
+        log.append(came.clone(), 0, None);
+        log.append_all(vec![(came.clone(), 0)]);
+        assert!(came.is_unique());
+        assert!(log.records().iter().all(|record| record.encoded == came));
+    }
+
+    #[test]
     fn the_time_never_goes_back() {
         let log = log(1000);
         let future = SystemTime::now() + std::time::Duration::from_secs(1000);
