@@ -8,6 +8,7 @@ use async_nats::Message;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Origin<'a> {
     pub(crate) stream: &'a str,
+    pub(crate) consumer: &'a str,
     /// How often it was delivered, this time included.
     pub(crate) delivered: u32,
     pub(crate) stream_sequence: u64,
@@ -22,7 +23,7 @@ impl<'a> Origin<'a> {
         Self::parse(message.reply.as_ref()?)
     }
 
-    fn parse(reply: &'a str) -> Option<Self> {
+    pub(crate) fn parse(reply: &'a str) -> Option<Self> {
         let mut tokens = [""; 9];
         let mut count = 0;
         for (place, token) in tokens.iter_mut().zip(reply.strip_prefix("$JS.ACK.")?.split('.')) {
@@ -30,7 +31,7 @@ impl<'a> Origin<'a> {
             count += 1;
         }
         let own = if count == tokens.len() { &tokens[2..] } else { &tokens[..count] };
-        let [stream, _consumer, delivered, stream_sequence, consumer_sequence, nanos, ..] = *own
+        let [stream, consumer, delivered, stream_sequence, consumer_sequence, nanos, ..] = *own
         else {
             return None;
         };
@@ -39,7 +40,7 @@ impl<'a> Origin<'a> {
         let consumer_sequence = consumer_sequence.parse().ok()?;
         let nanos = nanos.parse().ok()?;
         let published_at = SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos);
-        Some(Self { stream, delivered, stream_sequence, consumer_sequence, published_at })
+        Some(Self { stream, consumer, delivered, stream_sequence, consumer_sequence, published_at })
     }
 }
 
@@ -51,6 +52,7 @@ mod tests {
     fn both_formats() {
         let expected = Origin {
             stream: "S",
+            consumer: "c",
             delivered: 2,
             stream_sequence: 30,
             consumer_sequence: 4,

@@ -22,6 +22,7 @@ fn come(feed: &mut Feed, stream_sequence: u64, consumer_sequence: u64, attempt: 
     let published_at = SystemTime::UNIX_EPOCH;
     let origin = Origin {
         stream: "S",
+        consumer: "c",
         delivered: attempt,
         stream_sequence,
         consumer_sequence,
@@ -117,6 +118,7 @@ fn what_never_came_does_not_count_as_seen() {
     assert_eq!(feed.end_recall().count(), 0);
     let origin = |stream_sequence| Origin {
         stream: "S",
+        consumer: "c",
         delivered: 2,
         stream_sequence,
         consumer_sequence: 13,
