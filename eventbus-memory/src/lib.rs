@@ -53,6 +53,7 @@ mod duplicates;
 mod error;
 mod few;
 mod group;
+mod key;
 mod log;
 #[cfg(test)]
 mod model;

@@ -2,9 +2,8 @@
 
 use std::{
     collections::VecDeque,
-    hash::{BuildHasher, RandomState},
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::{Instant, SystemTime},
@@ -15,7 +14,8 @@ use crossbeam_utils::CachePadded;
 use eventbus_core::Topic;
 
 use crate::{
-    MemoryConfig, blocks::Blocks, duplicates::Duplicates, few::Few, group::Group, testing::Watch,
+    MemoryConfig, blocks::Blocks, duplicates::Duplicates, few::Few, group::Group, key::Key,
+    testing::Watch,
 };
 
 /// What a record costs besides its bytes, so that small messages do not make the memory of
@@ -25,21 +25,6 @@ const RECORD_OVERHEAD: usize = 128;
 /// How much one fetch takes at most.
 const FETCH_RECORDS: usize = 64;
 const FETCH_BYTES: usize = 256 << 10;
-
-/// A key, hashed; a collision merely makes two keys wait for each other. 0 is no key.
-pub(crate) type Key = u64;
-
-/// The multiply-rotate hash of Firefox, seeded: every keyed message pays for it.
-pub(crate) fn hash_key(key: Option<&str>) -> Key {
-    static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(()));
-    let Some(key) = key else { return 0 };
-    let mix =
-        |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
-    let (words, rest) = key.as_bytes().as_chunks();
-    let hash = words.iter().fold(*SEED, |hash, word| mix(hash, u64::from_le_bytes(*word)));
-    let last = rest.iter().fold(1, |last, byte| last << 8 | u64::from(*byte));
-    mix(hash, last).max(1)
-}
 
 /// A stored message.
 #[derive(Debug, Clone)]
@@ -363,16 +348,6 @@ mod tests {
         log.lock().newest = future;
         append(&log, 1);
         assert_eq!(log.get(0).unwrap().published_at, future);
-    }
-
-    #[test]
-    fn keys_of_all_lengths_differ() {
-        let keys: std::collections::HashSet<_> =
-            (0..64).map(|len| hash_key(Some(&"k".repeat(len)))).collect();
-        assert_eq!(keys.len(), 64);
-        assert_eq!(hash_key(None), 0);
-        assert_eq!(hash_key(Some("order-1")), hash_key(Some("order-1")));
-        assert_ne!(hash_key(Some("order-1")), hash_key(Some("order-2")));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::{
     broker::Broker,
     config::Place,
     group::{GiveBack, now},
-    log::hash_key,
+    key::hash_key,
     settle::Membership,
 };
 

@@ -8,7 +8,8 @@ use crate::{
     MemoryRoute, MemoryTransport,
     error::{closed_before_storing, topic_not_found},
     group::now,
-    log::{Log, hash_key},
+    key::hash_key,
+    log::Log,
 };
 
 impl MemoryTransport {

@@ -80,7 +80,7 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use eventbus_core::{Envelope, Error, EventBus, Registry, Topic};
 
-use crate::{MemoryBus, broker::Broker, log::hash_key};
+use crate::{MemoryBus, broker::Broker, key::hash_key};
 use faults::Fate;
 pub(crate) use faults::Faults;
 pub(crate) use watch::Watch;

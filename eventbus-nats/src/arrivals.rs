@@ -6,7 +6,10 @@ use async_nats::Subject;
 use bytes::Bytes;
 use eventbus_core::{Topic, backend::Content};
 
-use crate::desk::{ACK, Desk, Held, State, Status, nack};
+use crate::{
+    desk::{ACK, Desk, Held, State, Status, nack},
+    words::Words,
+};
 
 /// A message that the server has just delivered.
 pub(crate) struct Arrival {
@@ -27,9 +30,6 @@ pub(crate) struct Arrival {
     /// The client cannot read it, so that each delivery costs the connection.
     pub(crate) unreadable: bool,
 }
-
-/// What is to be said to the server afterwards.
-pub(crate) type Words = Vec<(Subject, Bytes)>;
 
 impl Desk {
     /// Takes messages in.

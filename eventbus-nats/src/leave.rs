@@ -1,24 +1,16 @@
 //! How the task of a source ends.
 
-use std::{
-    collections::{HashMap, HashSet},
-    pin::pin,
-    time::Duration,
-};
+use std::{pin::pin, time::Duration};
 
-use async_nats::{Client, Request, Subscriber};
+use async_nats::Subscriber;
 use bytes::Bytes;
-use futures_util::{
-    future::join_all,
-    stream::{ReadyChunks, StreamExt},
-};
+use futures_util::stream::{ReadyChunks, StreamExt};
 
 use crate::{
-    arrivals::Words,
     connection::Link,
-    delivered::Origin,
     feed::Feed,
-    pull::{Puller, say},
+    pull::Puller,
+    words::{Words, say_and_wait},
 };
 
 /// How long a source of a bus that closes still waits for what is on its way to it, and any source
@@ -28,27 +20,6 @@ const DRAIN: Duration = Duration::from_millis(500);
 const STATUSES: usize = 16;
 /// Where the answers go that end the inbox: no feed has this number.
 const LEAVING: &str = "leaving";
-
-/// Says words, and waits until the server has taken those of each consumer. It reads them one after
-/// the other, and requests beside them: who comes next would get something newer first.
-async fn give_back(client: &Client, words: Words) {
-    let mut last = HashMap::new();
-    for (at, (reply, _)) in words.iter().enumerate() {
-        if let Some(origin) = Origin::parse(reply) {
-            last.insert((origin.stream, origin.consumer), at);
-        }
-    }
-    let last: HashSet<usize> = last.into_values().collect();
-    let (last, others): (Vec<_>, Vec<_>) =
-        words.into_iter().enumerate().partition(|(at, _)| last.contains(at));
-    if say(client, others.into_iter().map(|(_, word)| word).collect()).await.is_err() {
-        return;
-    }
-    let asked = last.into_iter().map(|(_, (reply, word))| {
-        client.send_request(reply, Request::new().payload(word).timeout(Some(DRAIN)))
-    });
-    join_all(asked).await;
-}
 
 impl Puller {
     /// Gives back what nobody will get here any more, and leaves.
@@ -65,7 +36,8 @@ impl Puller {
         }
         let words = std::mem::take(&mut self.desk.lock().given_back);
         let kept = self.feeds.iter_mut().flat_map(|feed| feed.recall.give_up());
-        give_back(&link.client, words.into_iter().chain(kept).chain(late).collect()).await;
+        let words = words.into_iter().chain(kept).chain(late).collect();
+        let _ = say_and_wait(&link.client, words, DRAIN).await;
         if self.feeds.iter().any(|feed| !feed.consumer.grouped) {
             self.wait_for_settlements().await;
             for feed in &self.feeds {

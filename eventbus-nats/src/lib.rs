@@ -62,6 +62,7 @@ mod subscribe;
 mod tending;
 mod tls;
 mod transport;
+mod words;
 mod writer;
 
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 
 use crate::{
-    arrivals::{Arrival, Words},
+    arrivals::Arrival,
     connection::{Connection, Link},
     delivered::Origin,
     desk::{ACK, Desk, IN_PROGRESS},
@@ -24,6 +24,7 @@ use crate::{
     per_key::Gate,
     provision::{Streams, nanos},
     raw,
+    words::{Words, say},
     writer::at,
 };
 
@@ -355,13 +356,6 @@ impl Puller {
             self.desk.fail(violation.into_error());
         }
     }
-}
-
-pub(crate) async fn say(client: &Client, words: Words) -> Result<(), async_nats::PublishError> {
-    for (reply, word) in words {
-        client.publish(reply, word).await?;
-    }
-    Ok(())
 }
 
 fn key_of(topic: &Topic, content: &Content) -> Option<u64> {

@@ -11,19 +11,20 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use async_nats::{Request, Subject};
-use eventbus_core::{Error, ErrorKind};
+use async_nats::Subject;
+use eventbus_core::Error;
 
 use crate::{
     api::PATIENCE,
-    arrivals::{Arrival, Words},
+    arrivals::Arrival,
     consumer::{ConsumerInfo, Sequences},
     delivered::Origin,
     desk::nack,
     error,
     feed::Feed,
-    pull::{Puller, say},
+    pull::Puller,
     rescue::ack_subject,
+    words::{Words, say_and_wait},
 };
 
 /// How many messages are given back after one loss, the lowest ones; the others come after their
@@ -262,17 +263,9 @@ impl Puller {
             let (stream, name) = (&consumer.stream, &consumer.config.name);
             ack_subject(stream, name, 1, *sequence, count, SystemTime::UNIX_EPOCH)
         };
-        let Some((last, others)) = sequences.split_last() else { return Ok(()) };
         let nack = nack(Duration::ZERO);
-        let words = others.iter().map(|sequence| (subject(sequence), nack.clone())).collect();
-        say(&link.client, words).await.map_err(|_| error::not_connected())?;
-        // They are read one after the other, and requests beside them.
-        let request = Request::new().payload(nack).timeout(Some(PATIENCE));
-        link.client.send_request(subject(last), request).await.map_err(|failure| {
-            error::error(ErrorKind::Unavailable, "the server did not take messages back")
-                .with_context("client:", failure)
-        })?;
-        Ok(())
+        let words = sequences.iter().map(|sequence| (subject(sequence), nack.clone())).collect();
+        say_and_wait(&link.client, words, PATIENCE).await
     }
 
     /// Lets a message in that was noted, if it need not wait.

@@ -18,12 +18,13 @@ use eventbus_core::{Error, ErrorKind, backend::Content};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    arrivals::{Arrival, Words},
+    arrivals::Arrival,
     desk::{ACK, IN_PROGRESS},
     error::{self, NO_MESSAGE_FOUND},
     feed::Feed,
     headers::{is_readable, read},
     pull::Puller,
+    words::Words,
 };
 
 /// How many messages are looked at after one loss; the next one goes on from there.

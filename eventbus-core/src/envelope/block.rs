@@ -17,34 +17,39 @@ thread_local! {
     static REST: Cell<BytesMut> = Cell::new(BytesMut::with_capacity(BLOCK));
 }
 
-/// The `len` bytes that `write` appends.
-pub(super) fn filled(len: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
+/// The `len` bytes that `write` appends, in memory of their own.
+pub(super) fn own(len: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
+    let mut own = BytesMut::with_capacity(len);
+    write(&mut own);
+    own.freeze()
+}
+
+/// The `len` bytes that `write` appends, in a block if they are few.
+pub(super) fn shared(len: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
     if len > MOST {
-        let mut own = BytesMut::with_capacity(len);
-        write(&mut own);
-        return own.freeze();
+        return own(len, write);
     }
     // None in a thread that is ending.
     let mut block = REST.try_with(Cell::take).unwrap_or_default();
     // The same memory again, if nothing of it is kept, or else as much anew.
     block.reserve(len);
     write(&mut block);
-    let filled = block.split().freeze();
+    let bytes = block.split().freeze();
     let _ = REST.try_with(|rest| rest.set(block));
-    filled
+    bytes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn filled_with(byte: u8, len: usize) -> Bytes {
-        filled(len, |out| out.extend_from_slice(&vec![byte; len]))
+    fn of(byte: u8, len: usize) -> Bytes {
+        shared(len, |out| out.extend_from_slice(&vec![byte; len]))
     }
 
     #[test]
     fn small_ones_lie_side_by_side_and_stay_what_they_are() {
-        let all: Vec<_> = (0..100).map(|byte| filled_with(byte, 300)).collect();
+        let all: Vec<_> = (0..100).map(|byte| of(byte, 300)).collect();
         for (byte, bytes) in (0..).zip(&all) {
             assert_eq!(bytes[..], vec![byte; 300][..]);
         }
@@ -56,17 +61,16 @@ mod tests {
 
     #[test]
     fn a_block_of_which_nothing_is_kept_is_used_again() {
-        let kept = filled_with(1, 100);
+        let kept = of(1, 100);
         let starts: std::collections::HashSet<_> =
-            (0..1000).map(|_| filled_with(2, 1000).as_ptr()).collect();
+            (0..1000).map(|_| of(2, 1000).as_ptr()).collect();
         assert!(starts.len() <= 2 * BLOCK / 1000, "{} places", starts.len());
         assert_eq!(kept[..], [1; 100][..]);
     }
 
     #[test]
     fn large_ones_are_alone() {
-        let (before, large, after) =
-            (filled_with(1, 10), filled_with(2, MOST + 1), filled_with(3, 10));
+        let (before, large, after) = (of(1, 10), of(2, MOST + 1), of(3, 10));
         assert_eq!(before.as_ptr_range().end, after.as_ptr());
         assert_eq!(large[..], [2; MOST + 1][..]);
     }

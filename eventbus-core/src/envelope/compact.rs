@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use smol_str::SmolStr;
 use uuid::Uuid;
 
@@ -77,17 +77,15 @@ pub(super) fn encoded_len(envelope: &Envelope) -> usize {
 
 /// In memory of its own.
 pub(super) fn encode(envelope: &Envelope) -> Encoded {
-    let mut out = Vec::with_capacity(encoded_len(envelope));
-    write(envelope, &mut out);
-    Encoded(out.into())
+    Encoded(block::own(encoded_len(envelope), |out| write(envelope, out)))
 }
 
 /// In memory that it may share with others: for what is soon done with.
 pub(super) fn encode_shared(envelope: &Envelope) -> Encoded {
-    Encoded(block::filled(encoded_len(envelope), |out| write(envelope, out)))
+    Encoded(block::shared(encoded_len(envelope), |out| write(envelope, out)))
 }
 
-fn write(envelope: &Envelope, out: &mut impl BufMut) {
+fn write(envelope: &Envelope, out: &mut BytesMut) {
     out.put_slice(&fixed(envelope));
     put_text(out, &envelope.event_type);
     if !envelope.source.is_empty() {
@@ -243,12 +241,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn put_text(out: &mut impl BufMut, text: &str) {
+fn put_text(out: &mut BytesMut, text: &str) {
     put_varint(out, text.len());
     out.put_slice(text.as_bytes());
 }
 
-fn put_varint(out: &mut impl BufMut, mut value: usize) {
+fn put_varint(out: &mut BytesMut, mut value: usize) {
     while value >= 0x80 {
         out.put_u8((value & 0x7F) as u8 | 0x80);
         value >>= 7;

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use crate::log::Key;
+use crate::key::Key;
 
 const NONE: u32 = u32::MAX;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::log::Key;
+use crate::key::Key;
 
 /// A key of one of the group's topics.
 pub(super) type TopicKey = (u32, Key);
