@@ -13,11 +13,16 @@ pub(crate) async fn publish_all(
     topic: &Topic,
     envelopes: impl IntoIterator<Item = Envelope>,
 ) -> Result {
+    let failed_before = bus.stats().failed;
     for envelope in envelopes {
         bus.publish(topic, envelope).await?;
     }
     within("the flush after publishing", bus.flush()).await??;
-    Ok(())
+    // A flush is done when all have a verdict, whichever.
+    match bus.stats().failed - failed_before {
+        0 => Ok(()),
+        failed => Err(Failure::new(format!("{failed} publishes to {topic} failed"))),
+    }
 }
 
 /// Publishes events with these numbers and one key, so that they have one order.
