@@ -59,7 +59,7 @@ pub(crate) fn library_version() -> String {
 /// Removes the topic of a place.
 pub(crate) async fn delete_topics(place: &Place) -> Result<(), Error> {
     let admin: AdminClient<DefaultClientContext> =
-        client(place).create().map_err(failed("delete the topics"))?;
+        finish(place, client(place)).create().map_err(failed("delete the topics"))?;
     let topics: Vec<&str> = place.topics.iter().map(Topic::as_str).collect();
     let deleted = admin.delete_topics(&topics, &AdminOptions::new()).await;
     blocking(move || {
@@ -69,6 +69,14 @@ pub(crate) async fn delete_topics(place: &Place) -> Result<(), Error> {
     })
     .await?;
     deleted.map(|_| ()).map_err(failed("delete the topics"))
+}
+
+/// The properties that the URL sets come last, as with the bus.
+fn finish(place: &Place, mut client: ClientConfig) -> ClientConfig {
+    for (name, value) in &place.properties {
+        client.set(name, value);
+    }
+    client
 }
 
 fn client(place: &Place) -> ClientConfig {
@@ -86,7 +94,7 @@ fn producer(place: &Place, window: usize) -> ClientConfig {
         .set("partitioner", "murmur2_random")
         .set("socket.nagle.disable", "true")
         .set("queue.buffering.max.messages", window.to_string());
-    client
+    finish(place, client)
 }
 
 /// Counts and times what the client's own thread reports.
@@ -261,7 +269,7 @@ fn consume(job: &Job, place: &Place, before: usize) -> Result<Sample, Error> {
         .set("fetch.queue.backoff.ms", "10")
         .set("queued.max.messages.kbytes", "16384")
         .set("partition.assignment.strategy", "cooperative-sticky");
-    let consumer: BaseConsumer = config.create().map_err(failed("connect"))?;
+    let consumer: BaseConsumer = finish(place, config).create().map_err(failed("connect"))?;
     let topics: Vec<&str> = place.topics.iter().map(Topic::as_str).collect();
     consumer.subscribe(&topics).map_err(failed("subscribe"))?;
     let deadline = Instant::now() + PATIENCE;
