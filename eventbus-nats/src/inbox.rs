@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use data_encoding::BASE64URL_NOPAD;
+
 use crate::connection::Link;
 
-/// How much of a UUIDv7 is random, in hexadecimal: the rest is the time and the version.
-const SEED: usize = 19;
+/// How many bytes of a UUIDv7 are random, but for two bits: the rest is the time and the version.
+/// They are twice in each reply subject of a batch, which the server reads byte by byte.
+const SEED: usize = 9;
 
 /// Makes the inbox of a link, the same for the writer and for who matches the answers.
 #[derive(Clone)]
@@ -17,8 +20,9 @@ pub(crate) struct Inboxes {
 
 impl Inboxes {
     pub(crate) fn new(prefix: &str) -> Self {
-        let id = uuid::Uuid::now_v7().simple().to_string();
-        Self { all: format!("{prefix}.{id}").into(), seed: id[id.len() - SEED..].into() }
+        let id = uuid::Uuid::now_v7();
+        let seed = BASE64URL_NOPAD.encode(&id.as_bytes()[16 - SEED..]);
+        Self { all: format!("{prefix}.{seed}").into(), seed: seed.into() }
     }
 
     /// All that is answered, over whatever link it was asked.
