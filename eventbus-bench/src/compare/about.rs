@@ -1,6 +1,6 @@
 //! What is compared: versions, what an acknowledgement means, and where settings differ.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use eventbus_core::{BusUrl, Envelope};
 
@@ -90,6 +90,17 @@ pub fn warnings(plan: &Plan) -> Vec<String> {
         warnings.push(
             "the raw clients send the same bytes as the bus, copies of one message made beforehand, \
              so the difference is what making envelopes and the engine cost"
+                .to_owned(),
+        );
+    }
+    let kafka = jobs.iter().filter(|job| job.backend == "kafka");
+    let kafka: HashSet<_> = kafka.map(|job| (job.measured, job.url.as_str())).collect();
+    if kafka.iter().any(|(measured, _)| *measured == Measured::Client)
+        && kafka.iter().filter(|(measured, _)| *measured == Measured::Bus).count() > 1
+    {
+        warnings.push(
+            "the raw Kafka client has the librdkafka properties (`rdkafka.*`) of the first Kafka \
+             bus alone"
                 .to_owned(),
         );
     }
