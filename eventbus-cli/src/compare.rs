@@ -12,7 +12,7 @@ use std::{
 
 use clap::Args;
 use eventbus_bench::{
-    Job, Mode,
+    Mode,
     compare::{
         Comparison, Experiment, Machine, Plan, Selection, Step, Target, best_batch, carry_out,
         parties, to_tune, warnings,
@@ -44,8 +44,7 @@ afterwards on NATS. All parties take turns, forwards and backwards, so that nois
 alike. Ratios are those of neighbours in time: the median of all rounds, and both ends.
 `memory://` always takes part, and the buses that EVENTBUS_NATS_URL and EVENTBUS_KAFKA_URL
 name; with EVENTBUS_PEER_NATS_CLI set to the path of the `nats` command, so does `nats bench`.
-Ctrl-C ends it after the measurement that is running, which gets ten seconds for that, and shows
-what there is.";
+Ctrl-C ends it after the measurement that is running, and shows what there is.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -94,10 +93,6 @@ pub(crate) struct CompareArgs {
 
 /// `--quick` promises two minutes; what has begun must be able to end, and tools to be tuned.
 const QUICK: Duration = Duration::from_secs(105);
-
-/// How long the measurement that is running may take after Ctrl-C: it removes what it has made.
-/// With a broker that went away it could take hours.
-const GRACE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(
     global: &Global,
@@ -172,22 +167,10 @@ async fn compare(
             ControlFlow::Continue(())
         }
     };
-    let measure = async |job: &Job| {
-        tokio::select! {
-            answer = child::measure(job) => answer,
-            () = overdue(interrupt) => Err(format!("killed {GRACE:?} after Ctrl-C")),
-        }
-    };
-    carry_out(&plan, &mut comparison, measure, watch).await;
+    carry_out(&plan, &mut comparison, child::measure, watch).await;
     progress.finish();
     comparison.forget_timelines();
     Ok(comparison)
-}
-
-/// Resolves when what is running has had its time to end.
-async fn overdue(interrupt: &Interrupt) {
-    interrupt.requested().await;
-    tokio::time::sleep(GRACE).await;
 }
 
 /// Writes what the rounds until now gave: the rest may be killed.
