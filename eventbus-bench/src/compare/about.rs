@@ -1,6 +1,6 @@
 //! What is compared: versions, what an acknowledgement means, and where settings differ.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use eventbus_core::{BusUrl, Envelope};
 
@@ -93,11 +93,12 @@ pub fn warnings(plan: &Plan) -> Vec<String> {
                 .to_owned(),
         );
     }
-    let kafka = jobs.iter().filter(|job| job.backend == "kafka");
-    let kafka: HashSet<_> = kafka.map(|job| (job.measured, job.url.as_str())).collect();
-    if kafka.iter().any(|(measured, _)| *measured == Measured::Client)
-        && kafka.iter().filter(|(measured, _)| *measured == Measured::Bus).count() > 1
-    {
+    let kafka = |measured| {
+        let jobs =
+            jobs.iter().filter(move |job| job.backend == "kafka" && job.measured == measured);
+        jobs.map(|job| job.url.as_str()).collect::<BTreeSet<_>>()
+    };
+    if kafka(Measured::Bus).len() > 1 && !kafka(Measured::Client).is_empty() {
         warnings.push(
             "the raw Kafka client has the librdkafka properties (`rdkafka.*`) of the first Kafka \
              bus alone"

@@ -24,9 +24,6 @@ pub(crate) struct Place {
     pub(crate) filter: TopicFilter,
     /// `host:port`s, with credentials if there are any.
     pub(crate) servers: String,
-    /// What the URL sets of librdkafka, for the raw client to have the same.
-    #[cfg(feature = "kafka")]
-    pub(crate) properties: Vec<(String, String)>,
     /// The name that makes it unique.
     pub(crate) name: String,
     backend: String,
@@ -35,8 +32,7 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) async fn make(job: &Job, registry: &Registry) -> Result<Self, Error> {
         let name = unique();
-        #[cfg_attr(not(feature = "kafka"), expect(unused_mut))]
-        let mut parsed: BusUrl = job.url.parse()?;
+        let parsed: BusUrl = job.url.parse()?;
         let topic: Topic = format!("bench.{name}").parse()?;
         let mut place = Self {
             url: job.url.clone(),
@@ -44,8 +40,6 @@ impl Place {
             filter: job.load.filter(&topic)?,
             topic,
             servers: parsed.authority().to_owned(),
-            #[cfg(feature = "kafka")]
-            properties: parsed.parameters.take_prefixed("rdkafka."),
             name,
             backend: job.backend.clone(),
         };

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eventbus_core::{Error, ErrorKind, Topic};
+use eventbus_core::{BusUrl, Error, ErrorKind, Topic};
 use rdkafka::{
     ClientConfig, ClientContext,
     admin::{AdminClient, AdminOptions},
@@ -59,7 +59,7 @@ pub(crate) fn library_version() -> String {
 /// Removes the topic of a place.
 pub(crate) async fn delete_topics(place: &Place) -> Result<(), Error> {
     let admin: AdminClient<DefaultClientContext> =
-        finish(place, client(place)).create().map_err(failed("delete the topics"))?;
+        finish(place, client(place))?.create().map_err(failed("delete the topics"))?;
     let topics: Vec<&str> = place.topics.iter().map(Topic::as_str).collect();
     let deleted = admin.delete_topics(&topics, &AdminOptions::new()).await;
     blocking(move || {
@@ -72,11 +72,12 @@ pub(crate) async fn delete_topics(place: &Place) -> Result<(), Error> {
 }
 
 /// The properties that the URL sets come last, as with the bus.
-fn finish(place: &Place, mut client: ClientConfig) -> ClientConfig {
-    for (name, value) in &place.properties {
+fn finish(place: &Place, mut client: ClientConfig) -> Result<ClientConfig, Error> {
+    let mut url: BusUrl = place.url.parse()?;
+    for (name, value) in url.parameters.take_prefixed("rdkafka.") {
         client.set(name, value);
     }
-    client
+    Ok(client)
 }
 
 fn client(place: &Place) -> ClientConfig {
@@ -85,7 +86,7 @@ fn client(place: &Place) -> ClientConfig {
     client
 }
 
-fn producer(place: &Place, window: usize) -> ClientConfig {
+fn producer(place: &Place, window: usize) -> Result<ClientConfig, Error> {
     let mut client = client(place);
     client
         .set("enable.idempotence", "true")
@@ -173,7 +174,7 @@ impl ProducerContext for Verdicts {
 fn publish(job: &Job, place: &Place, before: usize) -> Result<Sample, Error> {
     let load = &job.load;
     let verdicts = Verdicts::new();
-    let producer: ThreadedProducer<Verdicts> = producer(place, job.window)
+    let producer: ThreadedProducer<Verdicts> = producer(place, job.window)?
         .create_with_context(verdicts.clone())
         .map_err(failed("connect"))?;
     let keys: Vec<String> = (0..load.keys).map(|key| format!("key-{key}")).collect();
@@ -233,7 +234,7 @@ fn send<'a>(
 async fn synchronously(job: &Job, place: &Place, before: usize) -> Result<Sample, Error> {
     let load = &job.load;
     let producer: FutureProducer =
-        producer(place, job.window).create().map_err(failed("connect"))?;
+        producer(place, job.window)?.create().map_err(failed("connect"))?;
     let payload = encoded(load);
     let first = FutureRecord::to(place.topic.as_str()).payload(&payload[..]).key("key-0");
     let warm = producer.send(first, Duration::ZERO).await;
@@ -269,7 +270,7 @@ fn consume(job: &Job, place: &Place, before: usize) -> Result<Sample, Error> {
         .set("fetch.queue.backoff.ms", "10")
         .set("queued.max.messages.kbytes", "16384")
         .set("partition.assignment.strategy", "cooperative-sticky");
-    let consumer: BaseConsumer = finish(place, config).create().map_err(failed("connect"))?;
+    let consumer: BaseConsumer = finish(place, config)?.create().map_err(failed("connect"))?;
     let topics: Vec<&str> = place.topics.iter().map(Topic::as_str).collect();
     consumer.subscribe(&topics).map_err(failed("subscribe"))?;
     let deadline = Instant::now() + PATIENCE;
@@ -324,7 +325,7 @@ mod tests {
         let url = "kafka://a:1?max_in_flight=7&rdkafka.linger.ms=3";
         let job = Job::new(url, Measured::Bus, load).unwrap();
         let place = Place::make(&job, &Registry::new()).await.unwrap();
-        let producer = producer(&place, job.window);
+        let producer = producer(&place, job.window).unwrap();
         assert_eq!(producer.get("linger.ms"), Some("3"));
         assert_eq!(producer.get("bootstrap.servers"), Some("a:1"));
     }
