@@ -56,7 +56,7 @@ mod tools;
 
 pub use latency::Quantiles;
 pub use load::{Load, Mode};
-pub use measure::{Job, Measured, Sample, Strategy, Tool, measure};
+pub use measure::{Job, Measured, Sample, Strategy, Tool, measure, tidy_up};
 pub use raw::has_client;
 pub use report::Report;
 pub use run::run;

@@ -19,7 +19,7 @@ pub use sample::Sample;
 /// those of the whole process.
 ///
 /// Cancelled, it leaves neither a task nor a child process behind, but what it made at the
-/// broker.
+/// broker, which [`tidy_up`] removes.
 ///
 /// # Errors
 /// `InvalidConfig` for a job that makes no sense, `Unsupported` for what this build or the
@@ -29,7 +29,8 @@ pub use sample::Sample;
 /// Outside a Tokio runtime.
 pub async fn measure(job: &Job, registry: &Registry) -> Result<Sample, Error> {
     job.load.validate()?;
-    let place = Place::make(job, registry).await?;
+    let place = Place::of(job)?;
+    place.make(job, registry).await?;
     let sample = match job.measured {
         Measured::Bus => through_the_bus(job, &place, registry).await,
         Measured::Client => raw::measure(job, &place).await,
@@ -39,6 +40,22 @@ pub async fn measure(job: &Job, registry: &Registry) -> Result<Sample, Error> {
     let removed = place.remove().await;
     let sample = sample?;
     removed.map(|()| sample)
+}
+
+/// Removes what a measurement of `job` has made at the broker and could not remove itself, because
+/// it was cancelled or its process killed. There may be nothing. Jobs that name no
+/// [`place`](Job::place) have made nothing that could be found.
+///
+/// Cancelled, it may still be removed.
+///
+/// # Errors
+/// `InvalidConfig` for a URL that is none, `Unavailable` when the broker cannot be reached, and what it
+/// says.
+pub async fn tidy_up(job: &Job) -> Result<(), Error> {
+    match job.place {
+        Some(_) => Place::of(job)?.remove().await,
+        None => Ok(()),
+    }
 }
 
 async fn through_the_bus(job: &Job, place: &Place, registry: &Registry) -> Result<Sample, Error> {

@@ -21,6 +21,10 @@ const ACK_EVERY: u64 = 64;
 /// Receipts that may wait to be timed; beyond that they are not timed.
 const MAX_WAITING: usize = 4096;
 
+/// Who waits for each message, or batch, gives up when so many in a row have failed: each may have
+/// waited for its `ack_timeout`, and the load would go on for hours.
+const PATIENCE: u32 = 10;
+
 /// A receipt, and when its envelope was published.
 pub(crate) type Sample = (Instant, PendingReceipt);
 
@@ -79,14 +83,17 @@ impl Publisher {
     }
 
     async fn synchronously(&mut self) -> Result<(), Error> {
+        let mut failing = 0;
         for (topic, envelope) in self.messages.by_ref() {
             let started = Instant::now();
             match self.bus.publish_with_receipt(&self.topics[topic], envelope).await {
-                Ok(receipt) => {
-                    if receipt.await.is_ok() {
+                Ok(receipt) => match receipt.await {
+                    Ok(_) => {
                         self.ack.record_now(started.elapsed());
+                        failing = 0;
                     }
-                }
+                    Err(error) => count(&mut failing, error.into())?,
+                },
                 Err(error) => give_up(error.into())?,
             }
             (self.progress)(1);
@@ -105,24 +112,28 @@ impl Publisher {
     }
 
     async fn in_batches(&mut self, size: usize) -> Result<(), Error> {
+        let mut failing = 0;
         loop {
             let batch = self.messages.by_ref().take(size);
             let batch: Vec<Envelope> = batch.map(|(_, envelope)| envelope).collect();
             if batch.is_empty() {
                 return Ok(());
             }
-            let count = batch.len();
+            let length = batch.len();
             let started = Instant::now();
             match self.bus.publish_batch(&self.topics[0], batch).await {
-                Ok(_) => self.ack.record_now(started.elapsed()),
+                Ok(_) => {
+                    self.ack.record_now(started.elapsed());
+                    failing = 0;
+                }
                 Err(error) if error.receipts().is_empty() => {
                     if let Some(first) = error.into_failures().into_iter().next() {
-                        give_up(first.error.into())?;
+                        count(&mut failing, first.error.into())?;
                     }
                 }
-                Err(_) => {}
+                Err(_) => failing = 0,
             }
-            (self.progress)(count as u64);
+            (self.progress)(length as u64);
         }
     }
 }
@@ -144,6 +155,15 @@ async fn sample(
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// Counts what failed in a row.
+fn count(failing: &mut u32, error: Error) -> Result<(), Error> {
+    *failing += 1;
+    if *failing == PATIENCE {
+        return Err(error.with_context("failed_in_a_row", PATIENCE));
+    }
+    give_up(error)
 }
 
 /// Whether the messages that follow would be refused as well.

@@ -75,7 +75,8 @@ async fn neighbours_take_turns_and_are_compared_round_by_round() {
         order.push(job.party());
         // The machine becomes slower all the time; `b` is always twice as fast as `a`.
         let noise = 1.0 / order.len() as f64;
-        Ok::<_, Error>(sample(if job.party().ends_with('b') { 2.0 * noise } else { noise }))
+        let rate = if job.party().ends_with('b') { 2.0 * noise } else { noise };
+        Some(Ok::<_, Error>(sample(rate)))
     };
     carry_out(&plan, &mut comparison, measured, |_| ControlFlow::Continue(())).await;
     let of_round = |round: usize| &order[round * 4..round * 4 + 2];
@@ -96,10 +97,10 @@ async fn who_only_fails_is_left_out_and_shown() {
     let mut comparison = Comparison::new("test", Machine::this(), plan.rounds);
     let mut tried = 0;
     let measured = async |job: &Job| match job.party().as_str() {
-        "eventbus a" => Ok(sample(1.0)),
+        "eventbus a" => Some(Ok(sample(1.0))),
         _ => {
             tried += 1;
-            Err(Error::new(ErrorKind::Unavailable, "gone"))
+            Some(Err(Error::new(ErrorKind::Unavailable, "gone")))
         }
     };
     carry_out(&plan, &mut comparison, measured, |_| ControlFlow::Continue(())).await;
@@ -114,7 +115,7 @@ async fn who_only_fails_is_left_out_and_shown() {
 async fn a_comparison_that_is_stopped_keeps_what_it_has() {
     let plan = plan(5);
     let mut comparison = Comparison::new("test", Machine::this(), plan.rounds);
-    let measured = async |_: &Job| Ok::<_, Error>(sample(1.0));
+    let measured = async |_: &Job| Some(Ok::<_, Error>(sample(1.0)));
     carry_out(&plan, &mut comparison, measured, |step| match step.done {
         6 => ControlFlow::Break(()),
         done => {
@@ -130,11 +131,29 @@ async fn a_comparison_that_is_stopped_keeps_what_it_has() {
 }
 
 #[tokio::test]
+async fn a_measurement_that_is_interrupted_ends_it_and_does_not_count() {
+    let plan = plan(5);
+    let mut comparison = Comparison::new("test", Machine::this(), plan.rounds);
+    let mut begun = 0;
+    let measured = async |_: &Job| {
+        begun += 1;
+        (begun < 4).then(|| Ok::<_, Error>(sample(1.0)))
+    };
+    carry_out(&plan, &mut comparison, measured, |_| ControlFlow::Continue(())).await;
+    assert_eq!(comparison.stopped_after, Some(3));
+    assert_eq!(comparison.rows.iter().map(|row| row.runs.len()).sum::<usize>(), 3);
+    assert!(comparison.is_clean());
+}
+
+#[tokio::test]
 async fn tools_are_tuned_to_their_best_batch() {
-    let measured =
-        async |job: &Job| Ok::<_, Error>(sample(1000.0 - (job.tool_batch as f64 - 500.0).abs()));
-    let best = best_batch(&job(Measured::Bus), &[100, 500, 900], 2, measured).await.unwrap();
-    assert_eq!(best, 500);
-    let failing = async |_: &Job| Err(Error::new(ErrorKind::Unavailable, "gone"));
-    assert!(best_batch(&job(Measured::Bus), &[1, 2], 1, failing).await.is_err());
+    let measured = async |job: &Job| {
+        Some(Ok::<_, Error>(sample(1000.0 - (job.tool_batch as f64 - 500.0).abs())))
+    };
+    let best = best_batch(&job(Measured::Bus), &[100, 500, 900], 2, measured).await;
+    assert_eq!(best.unwrap().unwrap(), 500);
+    let failing = async |_: &Job| Some(Err(Error::new(ErrorKind::Unavailable, "gone")));
+    assert!(best_batch(&job(Measured::Bus), &[1, 2], 1, failing).await.unwrap().is_err());
+    let interrupted = async |_: &Job| None::<Result<_, Error>>;
+    assert!(best_batch(&job(Measured::Bus), &[1, 2], 1, interrupted).await.is_none());
 }

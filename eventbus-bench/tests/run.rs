@@ -107,6 +107,27 @@ async fn a_load_that_can_only_fail_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_stays_away_is_not_waited_for_with_each_message() {
+    for mode in [Mode::Batch, Mode::Sync] {
+        let connecting = async {
+            let bus = connect("memory://?ack_timeout=1ms").await?;
+            Probe::of(&*bus).expect("a memory bus").hold_acks();
+            Ok(bus)
+        };
+        let done = Arc::new(AtomicU64::new(0));
+        let count = done.clone();
+        let progress = move |more| {
+            count.fetch_add(more, Ordering::Relaxed);
+        };
+        let load = load(mode).publishers(1);
+        let error = run("memory", &load, connecting, progress).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AckTimeout, "{mode}");
+        assert!(error.to_string().contains("failed_in_a_row"), "{error}");
+        assert!(done.load(Ordering::Relaxed) < 2000, "{mode}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_retention_removed_is_missing_and_no_violation() {
     let url = "memory://?retention_bytes=65536";
     let load = |mode| load(mode).publishers(1);

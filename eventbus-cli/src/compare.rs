@@ -12,7 +12,7 @@ use std::{
 
 use clap::Args;
 use eventbus_bench::{
-    Mode,
+    Job, Mode,
     compare::{
         Comparison, Experiment, Machine, Plan, Selection, Step, Target, best_batch, carry_out,
         parties, to_tune, warnings,
@@ -44,7 +44,7 @@ afterwards on NATS. All parties take turns, forwards and backwards, so that nois
 alike. Ratios are those of neighbours in time: the median of all rounds, and both ends.
 `memory://` always takes part, and the buses that EVENTBUS_NATS_URL and EVENTBUS_KAFKA_URL
 name; with EVENTBUS_PEER_NATS_CLI set to the path of the `nats` command, so does `nats bench`.
-Ctrl-C ends it after the measurement that is running, and shows what there is.";
+Ctrl-C ends the measurement that is running, tidies up and shows what there is.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -109,7 +109,7 @@ pub(crate) async fn run(
         clean = comparison.is_clean();
     } else {
         let targets = args.targets()?;
-        reach(&targets).await?;
+        interrupt.or(reach(&targets)).await?;
         // Mistakes are told before anything is measured.
         let plans: Vec<_> = args
             .chosen()
@@ -167,7 +167,8 @@ async fn compare(
             ControlFlow::Continue(())
         }
     };
-    carry_out(&plan, &mut comparison, child::measure, watch).await;
+    let measure = async |job: &Job| child::measure(job, interrupt).await;
+    carry_out(&plan, &mut comparison, measure, watch).await;
     progress.finish();
     comparison.forget_timelines();
     Ok(comparison)
@@ -220,11 +221,9 @@ async fn tune(
     let (batches, rounds) = if quick { (&BATCHES[1..], 1) } else { (&BATCHES[..], 2) };
     for (tool, mode, job) in to_tune(plan) {
         progress.show(0, format!("finding the best batch of {tool} in mode {mode}"));
-        let batch = interrupt
-            .or(async {
-                best_batch(&job, batches, rounds, child::measure).await.map_err(Failure::failed)
-            })
-            .await?;
+        let measure = async |job: &Job| child::measure(job, interrupt).await;
+        let batch = best_batch(&job, batches, rounds, measure).await;
+        let batch = batch.ok_or_else(Failure::interrupted)?.map_err(Failure::failed)?;
         plan.set_tool_batch(tool, mode, batch);
     }
     Ok(())

@@ -102,6 +102,34 @@ async fn interrupted_it_shows_what_it_has_and_tidies_up() {
     assert!(!broker.streams().contains("cmp-"), "streams are left: {}", broker.streams());
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn interrupted_it_does_not_wait_for_a_broker_that_does_not_answer() {
+    let broker = Broker::start().await;
+    let long = ["--only-buses", "--mode", "sync", "--burst", "0", "--sustained-bytes", "100000000"];
+    let running = Running::start(&mut broker.compare(&long));
+    until(|| broker.streams().contains("cmp-")).await;
+    broker.server.pause().expect("paused");
+    running.signal(rustix::process::Signal::INT);
+    let ended: Ended = running.end();
+    assert_eq!(ended.code, Some(130), "{ended}");
+    assert!(ended.stdout.contains("eventbus memory"), "{ended}");
+    assert!(ended.stderr.contains("may be left"), "{ended}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn interrupted_while_a_tool_is_tuned_it_tidies_up() {
+    let broker = Broker::start().await;
+    let long = ["--mode", "async", "--burst", "0", "--sustained-bytes", "100000000"];
+    let running = Running::start(&mut broker.compare(&long));
+    until(|| broker.streams().contains("cmp-")).await;
+    running.signal(rustix::process::Signal::INT);
+    let ended: Ended = running.end();
+    assert_eq!(ended.code, Some(130), "{ended}");
+    assert!(!broker.streams().contains("cmp-"), "streams are left: {}", broker.streams());
+}
+
 async fn until(condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {

@@ -36,15 +36,15 @@ pub struct Step<'a> {
 }
 
 /// Carries out `plan` and puts what it gives in `comparison`. `measure` measures one job:
-/// [`measure`](crate::measure()) in a process of its own, ideally. `watch` is called before each, and
-/// can end it.
+/// [`measure`](crate::measure()) in a process of its own, ideally; with `None`, which says that it
+/// was interrupted, it ends. `watch` is called before each, and can end it, too.
 ///
 /// A measurement that fails is part of the result. Cancelled, `comparison` has what was
 /// measured until then.
 pub async fn carry_out<E: Display>(
     plan: &Plan,
     comparison: &mut Comparison,
-    mut measure: impl AsyncFnMut(&Job) -> Result<Sample, E>,
+    mut measure: impl AsyncFnMut(&Job) -> Option<Result<Sample, E>>,
     mut watch: impl FnMut(&Step<'_>) -> ControlFlow<()>,
 ) {
     let mut pace = Pace::default();
@@ -56,12 +56,12 @@ pub async fn carry_out<E: Display>(
         let (expected, left) = (pace.expected(cell, job), pace.left(plan, done));
         let (total, so_far) = (plan.len(), &*comparison);
         let step = Step { done, total, round, cell, job, expected, left, so_far };
-        if watch(&step).is_break() {
+        let started = Instant::now();
+        let outcome = if watch(&step).is_break() { None } else { measure(job).await };
+        let Some(outcome) = outcome else {
             comparison.stopped_after = Some(done);
             return;
-        }
-        let started = Instant::now();
-        let outcome = measure(job).await;
+        };
         pace.note(cell, job, started.elapsed());
         let failed = failing.entry(job.party()).or_default();
         *failed = if outcome.is_err() { *failed + 1 } else { 0 };
@@ -104,7 +104,8 @@ impl Pace {
 }
 
 /// The batch with which a tool does best what `job` says, of those given: for comparing with
-/// it at its best. Each is measured `rounds` times, interleaved.
+/// it at its best. Each is measured `rounds` times, interleaved. When `measure` gives `None` it
+/// ends, with `None`.
 ///
 /// # Errors
 /// That of the last measurement, when none succeeds.
@@ -112,13 +113,13 @@ pub async fn best_batch<E>(
     job: &Job,
     batches: &[usize],
     rounds: usize,
-    mut measure: impl AsyncFnMut(&Job) -> Result<Sample, E>,
-) -> Result<usize, E> {
+    mut measure: impl AsyncFnMut(&Job) -> Option<Result<Sample, E>>,
+) -> Option<Result<usize, E>> {
     let mut rates = vec![Vec::new(); batches.len()];
     let mut last = None;
     for _ in 0..rounds {
         for (&batch, rates) in batches.iter().zip(&mut rates) {
-            match measure(&Job { tool_batch: batch, ..job.clone() }).await {
+            match measure(&Job { tool_batch: batch, ..job.clone() }).await? {
                 Ok(sample) => rates.push(sample.msgs_per_s),
                 Err(error) => last = Some(error),
             }
@@ -128,11 +129,11 @@ pub async fn best_batch<E>(
         .iter()
         .zip(rates)
         .filter_map(|(batch, rates)| Some((*batch, Spread::of(rates)?.median)));
-    match (medians.max_by(|a, b| a.1.total_cmp(&b.1)), last) {
+    Some(match (medians.max_by(|a, b| a.1.total_cmp(&b.1)), last) {
         (Some((batch, _)), _) => Ok(batch),
         (None, Some(error)) => Err(error),
         (None, None) => Ok(job.tool_batch),
-    }
+    })
 }
 
 /// What a tool is to be tuned for before `plan` is carried out: a job per tool and mode that

@@ -1,6 +1,10 @@
 //! What to measure.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicU32, Ordering},
+    time::SystemTime,
+};
 
 use eventbus_core::{BusConfig, BusUrl, Error};
 use serde::{Deserialize, Serialize};
@@ -85,6 +89,9 @@ pub struct Job {
     /// On NATS: whether the stream may hold other topics than those of the load.
     #[serde(default)]
     pub stream_holds_more: bool,
+    /// What to call what is made at the broker; a name that no other measurement has, if `None`.
+    #[serde(default)]
+    pub place: Option<String>,
 }
 
 impl Job {
@@ -103,7 +110,16 @@ impl Job {
             window: BusConfig::default().max_in_flight,
             tool_batch: 1000,
             stream_holds_more: false,
+            place: None,
         })
+    }
+
+    /// The same with a name for what is made at the broker that no other measurement has, so that
+    /// [`tidy_up`](crate::tidy_up) finds it, whatever becomes of the measurement.
+    #[must_use]
+    pub fn in_a_place_of_its_own(mut self) -> Self {
+        self.place = Some(unique());
+        self
     }
 
     /// Who is measured, as shown in tables.
@@ -122,6 +138,14 @@ impl Job {
             Measured::Strategy(strategy) => strategy.to_string(),
         }
     }
+}
+
+/// A name that no other place has.
+pub(super) fn unique() -> String {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_micros() as u64);
+    format!("cmp-{now:x}-{:x}", MADE.fetch_add(1, Ordering::Relaxed))
 }
 
 impl fmt::Display for Tool {

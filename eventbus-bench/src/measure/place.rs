@@ -1,15 +1,11 @@
 //! A place at a broker that one measurement has for itself.
 
-use std::{
-    fmt,
-    sync::atomic::{AtomicU32, Ordering},
-    time::SystemTime,
-};
+use std::fmt;
 
 use eventbus_core::{BusUrl, Error, ErrorKind, Registry, Topic, TopicFilter};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::{Job, Measured};
+use super::{Job, Measured, job::unique};
 use crate::Mode;
 
 /// A topic, and on NATS a stream, with a name that no other measurement has.
@@ -30,8 +26,9 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) async fn make(job: &Job, registry: &Registry) -> Result<Self, Error> {
-        let name = unique();
+    /// The place that `job` names.
+    pub(crate) fn of(job: &Job) -> Result<Self, Error> {
+        let name = job.place.clone().unwrap_or_else(unique);
         let parsed: BusUrl = job.url.parse()?;
         let topic: Topic = format!("bench.{name}").parse()?;
         let mut place = Self {
@@ -44,15 +41,20 @@ impl Place {
             backend: job.backend.clone(),
         };
         place.arrange(job)?;
-        if job.measured != Measured::Bus && job.backend != "memory" {
-            let bus = registry.builder(&place.url).connect().await?;
-            const AT_ONCE: usize = 32;
-            let made = stream::iter(&place.topics).map(|topic| bus.ensure_topic(topic));
-            let made = made.buffer_unordered(AT_ONCE).try_collect::<()>().await;
-            bus.close().await?;
-            made?;
-        }
         Ok(place)
+    }
+
+    /// Makes at the broker what the bus would not make by itself.
+    pub(crate) async fn make(&self, job: &Job, registry: &Registry) -> Result<(), Error> {
+        const AT_ONCE: usize = 32;
+        if job.measured == Measured::Bus || job.backend == "memory" {
+            return Ok(());
+        }
+        let bus = registry.builder(&self.url).connect().await?;
+        let made = stream::iter(&self.topics).map(|topic| bus.ensure_topic(topic));
+        let made = made.buffer_unordered(AT_ONCE).try_collect::<()>().await;
+        bus.close().await?;
+        made
     }
 
     /// Adds to the URL what the backend needs for a place of its own.
@@ -93,7 +95,7 @@ impl Place {
         format!("{}.{topic}", self.name)
     }
 
-    /// Removes what was made at the broker.
+    /// Removes what was made at the broker, if anything was.
     pub(crate) async fn remove(self) -> Result<(), Error> {
         match self.backend.as_str() {
             #[cfg(feature = "nats")]
@@ -103,11 +105,4 @@ impl Place {
             _ => Ok(()),
         }
     }
-}
-
-fn unique() -> String {
-    static MADE: AtomicU32 = AtomicU32::new(0);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let now = now.map_or(0, |now| now.as_micros() as u64);
-    format!("cmp-{now:x}-{:x}", MADE.fetch_add(1, Ordering::Relaxed))
 }

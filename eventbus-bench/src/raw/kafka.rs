@@ -314,17 +314,15 @@ fn failed(what: &'static str) -> impl Fn(KafkaError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use eventbus_core::Registry;
-
     use super::*;
     use crate::measure::Measured;
 
-    #[tokio::test]
-    async fn what_the_url_sets_of_librdkafka_is_set_for_the_raw_client_too() {
+    #[test]
+    fn what_the_url_sets_of_librdkafka_is_set_for_the_raw_client_too() {
         let load = Load::new(Mode::Async, 1, 256);
         let url = "kafka://a:1?max_in_flight=7&rdkafka.linger.ms=3";
         let job = Job::new(url, Measured::Bus, load).unwrap();
-        let place = Place::make(&job, &Registry::new()).await.unwrap();
+        let place = Place::of(&job).unwrap();
         let producer = producer(&place, job.window).unwrap();
         assert_eq!(producer.get("linger.ms"), Some("3"));
         assert_eq!(producer.get("bootstrap.servers"), Some("a:1"));

@@ -9,9 +9,9 @@ use std::{
 use async_nats::{
     Client,
     jetstream::{
-        self,
+        self, ErrorCode,
         consumer::{AckPolicy, pull},
-        context::PublishAckFuture,
+        context::{DeleteStreamError, DeleteStreamErrorKind, PublishAckFuture},
     },
 };
 use bytes::Bytes;
@@ -209,7 +209,15 @@ pub(crate) async fn delete_stream(place: &Place) -> Result<(), Error> {
     let jetstream = jetstream::new(client.clone());
     let deleted = jetstream.delete_stream(&place.name).await;
     let _ = client.drain().await;
-    deleted.map(|_| ()).map_err(failed("delete the stream"))
+    match deleted {
+        Err(error) if !is_missing(&error) => Err(failed("delete the stream")(error)),
+        _ => Ok(()),
+    }
+}
+
+fn is_missing(error: &DeleteStreamError) -> bool {
+    let DeleteStreamErrorKind::JetStream(error) = error.kind() else { return false };
+    error.error_code() == ErrorCode::STREAM_NOT_FOUND
 }
 
 /// The version of the server.

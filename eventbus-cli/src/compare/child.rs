@@ -2,20 +2,36 @@
 //! measurement alone.
 
 use std::{
+    future::Future,
     io::{self, BufRead, Read},
-    process::Stdio,
+    pin::pin,
+    process::{Output, Stdio},
     thread,
+    time::Duration,
 };
 
 use clap::Args;
 use eventbus::Error;
-use eventbus_bench::{Job, Sample, measure as measure_here};
-use tokio::{io::AsyncWriteExt, process::Command, sync::oneshot};
+use eventbus_bench::{Job, Sample, measure as measure_here, tidy_up};
+use tokio::{
+    io::AsyncWriteExt,
+    process::{ChildStdin, Command},
+    sync::oneshot,
+    time::timeout,
+};
 
-use crate::exit::{Exit, Failure};
+use crate::{
+    exit::{Exit, Failure, complain},
+    interrupt::Interrupt,
+};
 
 /// The name of the command that the children run.
 const COMMAND: &str = "compare-one";
+
+/// How long a child may take to end after it was told to; then it is killed.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
+/// How long the broker may take to remove what a child left.
+const REMOVED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Measures the job on standard input and prints the sample; `compare` runs it. It ends when
 /// standard input does.
@@ -56,30 +72,81 @@ async fn parent_gone() {
     let _ = told.await;
 }
 
-/// Measures a job in a child. Cancelled, the child is killed.
-pub(super) async fn measure(job: &Job) -> Answer {
-    let lost = |error: io::Error| format!("the measuring process is lost: {error}");
+/// Measures a job in a child. After Ctrl-C the child is ended, and there is no answer. What a child
+/// that did not come to its end has made at the broker is removed. Cancelled, the child is killed.
+pub(super) async fn measure(job: &Job, interrupt: &Interrupt) -> Option<Answer> {
+    let job = job.clone().in_a_place_of_its_own();
+    let ended = in_a_child(&job, interrupt).await;
+    if !matches!(ended, Some(Ok(_))) {
+        remove_what_is_left(&job).await;
+    }
+    ended.map(Result::flatten)
+}
+
+/// The answer of a child, or how it was lost; `None` after Ctrl-C.
+async fn in_a_child(job: &Job, interrupt: &Interrupt) -> Option<Result<Answer, String>> {
+    let (stdin, output) = match start(job).await {
+        Ok(started) => started,
+        Err(error) => return Some(Err(error)),
+    };
+    let mut output = pin!(output);
+    tokio::select! {
+        output = &mut output => Some(output.map_err(lost).and_then(|output| answer(&output))),
+        () = interrupt.requested() => {
+            // The child takes it for the end of this process: it kills the tool that it runs, and ends.
+            drop(stdin);
+            let _ = timeout(ENDS_WITHIN, output).await;
+            None
+        }
+    }
+}
+
+/// A child with its job, and its output once it has ended; dropped before, it is killed.
+async fn start(
+    job: &Job,
+) -> Result<(Option<ChildStdin>, impl Future<Output = io::Result<Output>> + use<>), String> {
     let mut command = Command::new(std::env::current_exe().map_err(lost)?);
     command.arg(COMMAND).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.kill_on_drop(true);
-    // Ctrl-C is for this process: the child ends what it does, and tidies up.
+    // Ctrl-C is for this process.
     #[cfg(unix)]
     command.process_group(0);
     let mut child = command.spawn().map_err(lost)?;
     let mut line =
         serde_json::to_vec(job).map_err(|error| format!("the job is no JSON: {error}"))?;
     line.push(b'\n');
-    // Held until the child has ended, which takes its end for the end of this process.
     let mut stdin = child.stdin.take();
     if let Some(stdin) = &mut stdin {
-        // A child that has died already says so below.
+        // A child that has died already says so at its end.
         let _ = stdin.write_all(&line).await;
     }
-    let output = child.wait_with_output().await.map_err(lost)?;
-    serde_json::from_slice::<Answer>(&output.stdout).unwrap_or_else(|_| {
+    Ok((stdin, child.wait_with_output()))
+}
+
+fn answer(output: &Output) -> Result<Answer, String> {
+    serde_json::from_slice(&output.stdout).map_err(|_| {
         let said = String::from_utf8_lossy(&output.stderr);
-        Err(format!("the measuring process ended with {}: {}", output.status, said.trim()))
+        format!("the measuring process ended with {}: {}", output.status, said.trim())
     })
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn lost(error: io::Error) -> String {
+    format!("the measuring process is lost: {error}")
+}
+
+/// Removes what a measurement that did not come to its end has made at the broker.
+async fn remove_what_is_left(job: &Job) {
+    let why = match timeout(REMOVED_WITHIN, tidy_up(job)).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => with_causes(&error),
+        Err(_) => format!("the broker did not answer within {REMOVED_WITHIN:?}"),
+    };
+    let place = job.place.as_deref().unwrap_or_default();
+    complain(&format!(
+        "warning: what was made for a measurement on {} may be left, its name has {place:?} in it: {why}",
+        job.backend
+    ));
 }
 
 /// An error and what caused it, on one line.
