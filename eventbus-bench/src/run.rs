@@ -45,7 +45,8 @@ const GONE_WITHIN: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// `InvalidConfig` for a load that makes no sense, what connecting, subscribing and closing
-/// can say, and the first refusal of a publish that the rest would meet as well.
+/// can say, and the first refusal of a publish that the rest would meet as well; where each message, or
+/// batch, is waited for, also the tenth failure in a row.
 ///
 /// # Panics
 /// Outside a Tokio runtime.

@@ -144,7 +144,8 @@ async fn remove_what_is_left(job: &Job) {
     };
     let place = job.place.as_deref().unwrap_or_default();
     complain(&format!(
-        "warning: what was made for a measurement on {} may be left, its name has {place:?} in it: {why}",
+        "warning: what was made on {} for a measurement may be left; its name has {place} in it: \
+         {why}",
         job.backend
     ));
 }
