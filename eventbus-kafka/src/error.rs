@@ -140,11 +140,34 @@ pub(crate) fn from_delivery(kafka: &KafkaError) -> Error {
         ErrorKind::TopicNotFound
         | ErrorKind::TooLarge
         | ErrorKind::PermissionDenied
-        | ErrorKind::Rejected
         | ErrorKind::InvalidTopic
         | ErrorKind::Unauthorized => error,
+        ErrorKind::Rejected if kafka.rdkafka_error_code().is_some_and(is_refusal) => error,
+        ErrorKind::Rejected => self::error(
+            ErrorKind::Unexpected,
+            "the broker or the client failed, so whether it was stored is unknown",
+        )
+        .with_context("kafka", kafka)
+        .ambiguous(),
         _ => error.ambiguous(),
     }
+}
+
+/// Whether a broker that says so has looked at what was sent and stored nothing of it. Other codes
+/// it may give when it fails halfway, such as the unknown one with a full disk.
+fn is_refusal(code: Code) -> bool {
+    matches!(
+        code,
+        Code::InvalidMessage
+            | Code::InvalidRecord
+            | Code::InvalidDifferentRecord
+            | Code::InvalidTimestamp
+            | Code::UnsupportedForMessageFormat
+            | Code::UnsupportedCompressionType
+            | Code::UnsupportedVersion
+            | Code::InvalidRequiredAcks
+            | Code::InvalidRequest
+    )
 }
 
 /// Whether trying again cannot help.
@@ -166,6 +189,9 @@ mod tests {
         assert!(verdict(Code::PurgeInflight).is_ambiguous());
         assert!(verdict(Code::NotEnoughReplicasAfterAppend).is_ambiguous());
         assert!(!verdict(Code::MessageSizeTooLarge).is_ambiguous());
+        assert!(!verdict(Code::InvalidRecord).is_ambiguous());
+        assert!(verdict(Code::Unknown).is_ambiguous());
+        assert!(verdict(Code::KafkaStorageError).is_ambiguous());
         assert_eq!(verdict(Code::UnknownTopicOrPartition).kind(), ErrorKind::TopicNotFound);
     }
 
