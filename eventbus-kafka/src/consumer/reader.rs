@@ -92,10 +92,16 @@ fn open(config: &ClientConfig, shared: &Arc<Shared>) -> Result<Arc<Consumer>, Er
 fn finish(consumer: Arc<Consumer>, shared: &Shared, committer: Option<Committer>) {
     shared.desk().stop();
     let deadline = Instant::now() + LAST_COMMIT;
+    let in_group = committer.is_some();
     if committer.is_some_and(|committer| !committer.finish(shared, deadline)) {
         tracing::warn!("what was settled last could not be committed; it will be delivered again");
     }
     consumer.context().end();
+    // librdkafka 2.12 closes a member of a cooperative group that has no partitions without a word
+    // to the group, which then waits for its session to end whenever it shares them out.
+    if in_group && consumer.assignment().is_ok_and(|assigned| assigned.count() == 0) {
+        consumer.unsubscribe();
+    }
     drop(consumer);
     // Not before: nobody is told that the end has come while the group still has this member.
     shared.desk().end();

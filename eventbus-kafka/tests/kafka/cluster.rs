@@ -96,6 +96,14 @@ pub(crate) fn committed(group: &str, topic: &Topic, partition: i32) -> Option<(i
     }
 }
 
+/// The state of a group and how many members it has.
+pub(crate) fn members(group: &str) -> (String, usize) {
+    let consumer: BaseConsumer = client().create().unwrap();
+    let list = consumer.fetch_group_list(Some(group), PATIENCE).unwrap();
+    let found = list.groups().iter().find(|found| found.name() == group);
+    found.map_or_else(Default::default, |found| (found.state().to_owned(), found.members().len()))
+}
+
 pub(crate) fn event(key: &str, number: u64) -> Envelope {
     Envelope::new("test", number.to_string()).key(key)
 }
