@@ -20,6 +20,8 @@ struct Partition {
     tracker: Tracker,
     /// Those whose offset is in no commit yet.
     waiting: Vec<Waiter>,
+    /// The last commit has no answer yet, and may fail when the partition is somebody else's already.
+    unanswered: bool,
 }
 
 #[derive(Default)]
@@ -54,7 +56,8 @@ impl Partitions {
         progress: Progress,
     ) -> PartitionId {
         let tracker = Tracker::new(start, progress);
-        let partition = Partition { topic, number, tracker, waiting: Vec::new() };
+        let partition =
+            Partition { topic, number, tracker, waiting: Vec::new(), unanswered: false };
         let free = self.all.iter().position(Option::is_none);
         let id = free.unwrap_or_else(|| {
             self.all.push(None);
@@ -177,12 +180,14 @@ impl Partitions {
         self.left_out = 0;
         for (id, partition) in self.all.iter_mut().enumerate() {
             let Some(partition) = partition else { continue };
-            let wanted = partition.tracker.dirty || !partition.waiting.is_empty();
+            let wanted =
+                partition.tracker.dirty || !partition.waiting.is_empty() || partition.unanswered;
             if !wanted || !chosen(partition.topic.as_str(), partition.number) {
                 continue;
             }
             let Some(commit) = partition.tracker.commit(&held(id)) else { continue };
             partition.tracker.dirty = false;
+            partition.unanswered = true;
             self.left_out += commit.text.left_out;
             let (topic, number) = (partition.topic.clone(), partition.number);
             let waiting = std::mem::take(&mut partition.waiting);
@@ -202,6 +207,7 @@ impl Partitions {
                 .into_iter()
                 .for_each(|(_, waiter)| drop(waiter.send(Err(unconfirmed()))));
         };
+        partition.unanswered = false;
         let covers = |offset: i64| offset < done.commit.offset || offset < done.commit.text.covered;
         for (offset, waiter) in done.waiting {
             if stored && covers(offset) {

@@ -202,6 +202,22 @@ fn confirmation_waits_for_a_commit_that_has_it() {
     confirmation.try_recv().unwrap().unwrap();
 }
 
+/// It may fail after the partition has gone, when nobody can try again.
+#[test]
+fn a_partition_that_goes_is_committed_once_more_while_a_commit_has_no_answer() {
+    let mut bench = bench(&options());
+    bench.push(&[(0, None)]);
+    let token = bench.take()[0].2;
+    assert!(bench.settle(token, Settlement::Ack));
+    let on_its_way = bench.desk.commits(|_, _| true).remove(0);
+    assert_eq!(on_its_way.commit.offset, 1);
+    let again = bench.desk.commits(|_, _| true).remove(0);
+    assert_eq!(again.commit, on_its_way.commit);
+    bench.desk.partitions.committed(on_its_way, true);
+    bench.desk.partitions.committed(again, true);
+    assert!(bench.desk.commits(|_, _| true).is_empty());
+}
+
 /// The commit may have arrived, so nobody may say that the message comes again.
 #[test]
 fn a_confirmation_whose_partition_moves_is_ambiguous() {
