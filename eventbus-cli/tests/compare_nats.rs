@@ -30,6 +30,18 @@ impl Broker {
         command
     }
 
+    /// Interrupts a comparison while it measures on the broker, to which `before` happens first.
+    #[cfg(unix)]
+    async fn interrupted(&self, arguments: &[&str], before: impl FnOnce()) -> Ended {
+        let running = Running::start(&mut self.compare(arguments));
+        until(|| self.streams().contains("cmp-")).await;
+        before();
+        running.signal(rustix::process::Signal::INT);
+        let ended = running.end();
+        assert_eq!(ended.code, Some(130), "{ended}");
+        ended
+    }
+
     fn streams(&self) -> String {
         let mut command = Command::new(&self.tool);
         command.args(["stream", "ls", "--names"]).env("NATS_URL", self.server.url());
@@ -92,11 +104,7 @@ async fn the_wrong_way_has_tasks_that_follow_the_load() {
 async fn interrupted_it_shows_what_it_has_and_tidies_up() {
     let broker = Broker::start().await;
     let endless = ["--only-buses", "--mode", "async", "--burst", "0", "--rounds", "1000"];
-    let running = Running::start(&mut broker.compare(&endless));
-    until(|| broker.streams().contains("cmp-")).await;
-    running.signal(rustix::process::Signal::INT);
-    let ended: Ended = running.end();
-    assert_eq!(ended.code, Some(130), "{ended}");
+    let ended = broker.interrupted(&endless, || {}).await;
     assert!(ended.stdout.contains("eventbus memory"), "{ended}");
     assert!(ended.stdout.contains("stopped after"), "{ended}");
     assert!(!broker.streams().contains("cmp-"), "streams are left: {}", broker.streams());
@@ -107,12 +115,7 @@ async fn interrupted_it_shows_what_it_has_and_tidies_up() {
 async fn interrupted_it_does_not_wait_for_a_broker_that_does_not_answer() {
     let broker = Broker::start().await;
     let long = ["--only-buses", "--mode", "sync", "--burst", "0", "--sustained-bytes", "100000000"];
-    let running = Running::start(&mut broker.compare(&long));
-    until(|| broker.streams().contains("cmp-")).await;
-    broker.server.pause().expect("paused");
-    running.signal(rustix::process::Signal::INT);
-    let ended: Ended = running.end();
-    assert_eq!(ended.code, Some(130), "{ended}");
+    let ended = broker.interrupted(&long, || broker.server.pause().expect("paused")).await;
     assert!(ended.stdout.contains("eventbus memory"), "{ended}");
     assert!(ended.stderr.contains("may be left"), "{ended}");
 }
@@ -122,11 +125,7 @@ async fn interrupted_it_does_not_wait_for_a_broker_that_does_not_answer() {
 async fn interrupted_while_a_tool_is_tuned_it_tidies_up() {
     let broker = Broker::start().await;
     let long = ["--mode", "async", "--burst", "0", "--sustained-bytes", "100000000"];
-    let running = Running::start(&mut broker.compare(&long));
-    until(|| broker.streams().contains("cmp-")).await;
-    running.signal(rustix::process::Signal::INT);
-    let ended: Ended = running.end();
-    assert_eq!(ended.code, Some(130), "{ended}");
+    broker.interrupted(&long, || {}).await;
     assert!(!broker.streams().contains("cmp-"), "streams are left: {}", broker.streams());
 }
 

@@ -56,8 +56,9 @@ pub async fn carry_out<E: Display>(
         let (expected, left) = (pace.expected(cell, job), pace.left(plan, done));
         let (total, so_far) = (plan.len(), &*comparison);
         let step = Step { done, total, round, cell, job, expected, left, so_far };
+        let stopped = watch(&step).is_break();
         let started = Instant::now();
-        let outcome = if watch(&step).is_break() { None } else { measure(job).await };
+        let outcome = if stopped { None } else { measure(job).await };
         let Some(outcome) = outcome else {
             comparison.stopped_after = Some(done);
             return;
