@@ -1,6 +1,6 @@
 //! What happens at the desk when messages arrive and when time passes.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_nats::Subject;
 use bytes::Bytes;
@@ -32,7 +32,8 @@ pub(crate) struct Arrival {
 }
 
 impl Desk {
-    /// Takes messages in.
+    /// Takes messages in. Gives what is to be said about them at once; what nobody will get here
+    /// any more is given back with the rest.
     pub(crate) fn admit(&self, arrivals: impl Iterator<Item = Arrival>) -> Words {
         let mut words = Vec::new();
         {
@@ -41,7 +42,7 @@ impl Desk {
             for arrival in arrivals {
                 state.requested = state.requested.saturating_sub(1);
                 if state.stopped {
-                    words.push((arrival.reply, nack(std::time::Duration::ZERO)));
+                    state.given_back.push((arrival.reply, nack(Duration::ZERO)));
                 } else if let Some(reply) = self.admit_one(&mut state, arrival, now) {
                     words.push((reply, Bytes::from_static(ACK)));
                 }

@@ -256,8 +256,7 @@ impl Desk {
                 Status::Out { abandoned, .. } => abandoned && self.per_key,
                 _ => true,
             };
-            let mut unseen = state.messages.take(left);
-            unseen.sort_unstable_by_key(|held| (held.consumer, held.sequence));
+            let unseen = state.messages.take(left);
             state.out = state.messages.iter().filter(|(_, held)| held.is_out()).count();
             state.given_back.extend(unseen.into_iter().map(Held::into_nack));
         }

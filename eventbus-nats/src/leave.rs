@@ -8,6 +8,7 @@ use futures_util::stream::{ReadyChunks, StreamExt};
 
 use crate::{
     connection::Link,
+    delivered::Origin,
     feed::Feed,
     pull::Puller,
     words::{Words, say_and_wait},
@@ -36,7 +37,9 @@ impl Puller {
         }
         let words = std::mem::take(&mut self.desk.lock().given_back);
         let kept = self.feeds.iter_mut().flat_map(|feed| feed.recall.give_up());
-        let words = words.into_iter().chain(kept).chain(late).collect();
+        let mut words: Words = words.into_iter().chain(kept).chain(late).collect();
+        // The server delivers them again in the order in which it reads this.
+        words.sort_by_cached_key(|(reply, _)| Origin::parse(reply).map(|of| of.stream_sequence));
         let _ = say_and_wait(&link.client, words, DRAIN).await;
         if self.feeds.iter().any(|feed| !feed.consumer.grouped) {
             self.wait_for_settlements().await;

@@ -5,6 +5,7 @@
 mod broken;
 mod fast;
 mod foreign;
+mod leave;
 mod lost;
 mod restart;
 mod security;
