@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::ops::Range;
+
 use serde_json::Value;
 use support::{Ended, Running, eventbus, run, run_with_input, wait};
 use test_brokers::{Kafka, Nats};
@@ -20,13 +22,17 @@ impl Brokers {
         Self { nats, kafka }
     }
 
-    fn publish(&self, numbers: std::ops::Range<u64>) {
-        let line =
-            |n| format!("{{\"key\":\"{}\",\"headers\":{{\"a\":\"ü\"}},\"payload\":{n}}}\n", n % 7);
-        let lines: String = numbers.map(line).collect();
-        let ended = run_with_input(&["pub", "orders.created", "--url", self.nats.url()], &lines);
-        assert_eq!(ended.code, Some(0), "{ended}");
+    fn publish(&self, numbers: Range<u64>) {
+        publish(self.nats.url(), numbers);
     }
+}
+
+fn publish(url: &str, numbers: Range<u64>) {
+    let line =
+        |n| format!("{{\"key\":\"{}\",\"headers\":{{\"a\":\"ü\"}},\"payload\":{n}}}\n", n % 7);
+    let lines: String = numbers.map(line).collect();
+    let ended = run_with_input(&["pub", "orders.created", "--url", url], &lines);
+    assert_eq!(ended.code, Some(0), "{ended}");
 }
 
 fn pipe(from: &str, to: &str, arguments: &[&str]) -> Ended {
@@ -89,6 +95,27 @@ async fn interrupted_it_acknowledges_what_it_copied_and_goes_on_from_there() {
     let rest = wait(eventbus().args(arguments).args(["--until-idle", "2s"]));
     assert_eq!(rest.json()["copied"], EVENTS - copied, "{first} {rest}");
     assert_eq!(read(kafka, EVENTS).len() as u64, EVENTS);
+}
+
+/// What it had under way comes first in the next run, and what waits behind that after it.
+#[cfg(unix)]
+#[tokio::test]
+async fn interrupted_while_the_destination_is_away_it_goes_on_in_order() {
+    let (source, destination) = tokio::try_join!(Nats::start(), Nats::start()).expect("brokers");
+    let to = format!("{}?ack_timeout=1s", destination.url());
+    let arguments = ["pipe", "--json", "--from", source.url(), "--to", &to, "orders.created"];
+    let mut running = Running::start(eventbus().args(arguments));
+    running.until_it_says("copying orders.created");
+    destination.pause().expect("a signal");
+    publish(source.url(), 0..EVENTS);
+    running.until_it_says("waiting for the destination");
+    running.signal(rustix::process::Signal::INT);
+    let first = running.end();
+    assert_eq!((first.code, &first.json()["copied"]), (Some(0), &0.into()), "{first}");
+    destination.resume().expect("a signal");
+    let rest = wait(eventbus().args(arguments).args(["--count", &EVENTS.to_string()]));
+    assert_eq!(rest.code, Some(0), "{rest}");
+    assert_eq!(read(destination.url(), EVENTS), read(source.url(), EVENTS));
 }
 
 #[tokio::test]

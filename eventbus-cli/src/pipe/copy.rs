@@ -59,9 +59,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 impl Copying<'_> {
-    /// Copies until it is done, interrupted, or cannot go on. What is under way then is waited for.
+    /// Copies until it is done, interrupted, or cannot go on. What is under way then is waited for
+    /// before the subscriptions end: an event given back later than its key's next one would come
+    /// after it.
     pub(super) async fn run(&self, subscriptions: Vec<Subscription>) -> Result<Ended, Failure> {
-        let stoppers: Vec<_> = subscriptions.iter().map(Subscription::stopper).collect();
         let mut items = select_all(subscriptions);
         let mut under_way = FuturesUnordered::new();
         let mut copied = 0;
@@ -93,9 +94,6 @@ impl Copying<'_> {
             }
         };
         self.ending.cancel();
-        for stopper in stoppers {
-            stopper.stop();
-        }
         if !under_way.is_empty() && self.interrupt.is_requested() {
             complain(&format!(
                 "waiting for {} under way; Ctrl-C again ends at once",
