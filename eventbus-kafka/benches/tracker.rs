@@ -46,7 +46,7 @@ fn offsets_of_a_partition(criterion: &mut Criterion) {
             bencher.iter_batched(tracker, |t| settle(t, (0..window).rev()), BatchSize::LargeInput);
         });
         group.bench_function(BenchmarkId::new("commit with gaps", window), |bencher| {
-            let tracker = settle(fetched(window), (0..window).filter(|at| at % 16 != 0));
+            let mut tracker = settle(fetched(window), (0..window).filter(|at| at % 16 != 0));
             bencher.iter(|| tracker.commit(&[]));
         });
     }

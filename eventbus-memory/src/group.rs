@@ -30,16 +30,9 @@ use topics::Topics;
 const LEAST_BEHIND: usize = 1 << 16;
 const WINDOWS_BEHIND: usize = 16;
 
-/// A time far enough away, where adding a duration would overflow.
-const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-
 /// The time; with Tokio's clock paused in a test, that of the test.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-fn after(now: Instant, delay: Duration) -> Instant {
-    now.checked_add(delay.min(FAR)).unwrap_or(now)
 }
 
 /// What all members of a group must agree on.

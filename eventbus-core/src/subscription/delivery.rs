@@ -13,6 +13,7 @@ use super::{Shared, dead_letter, now};
 use crate::{
     AckAllError, Envelope, Error, Position, SettleError, Topic,
     backend::{Content, Incoming, Settlement, Settler, Settling, Token},
+    config::LONGEST,
 };
 
 /// What is known about a delivery besides its envelope.
@@ -124,8 +125,9 @@ impl Delivery {
         self.settle(Settlement::AckConfirmed)
     }
 
-    /// Not done: it is delivered again after `delay` at the earliest. When this was the last
-    /// of `max_attempts`, it moves to the dead-letter topic instead.
+    /// Not done: it is delivered again after `delay` at the earliest, of which more than 365 days
+    /// count as 365. When this was the last of `max_attempts`, it moves to the dead-letter topic
+    /// instead.
     ///
     /// Cancelled, it may be delivered again only after `ack_wait`.
     ///
@@ -237,6 +239,11 @@ impl Claim {
     }
 
     fn start(&self, settlement: Settlement) -> Settling {
+        let settlement = match settlement {
+            // Backends add it to the time, which must not overflow.
+            Settlement::Nack(delay) => Settlement::Nack(delay.min(LONGEST)),
+            other => other,
+        };
         match &self.holder {
             Holder::Settler(settler) => settler.settle(self.token, settlement),
             Holder::Subscription(shared) => shared.settle(self.token, settlement),

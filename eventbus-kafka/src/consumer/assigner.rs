@@ -34,6 +34,8 @@ pub(super) struct Queue {
     pub(super) topic: Topic,
     pub(super) number: i32,
     pub(super) id: PartitionId,
+    /// Where it began.
+    pub(super) start: Offset,
     pub(super) messages: PartitionQueue<Assigner>,
     /// Set when there may be some.
     pub(super) filled: Arc<AtomicBool>,
@@ -112,12 +114,12 @@ impl Assigner {
         let Some(consumer) = self.consumer.get().and_then(Weak::upgrade) else { return Ok(()) };
         let mut list = TopicPartitionList::with_capacity(places.len());
         for place in places {
-            let (offset, start) = match place.from {
+            let (start, next) = match place.from {
                 From::Beginning => (Offset::Beginning, None),
                 From::At(offset) => (Offset::Offset(offset), Some(offset)),
                 From::Committed => (Offset::Stored, None),
             };
-            list.add_partition_offset(place.topic.as_str(), place.number, offset)?;
+            list.add_partition_offset(place.topic.as_str(), place.number, start)?;
             let Some(mut messages) =
                 consumer.split_partition_queue(place.topic.as_str(), place.number)
             else {
@@ -130,9 +132,9 @@ impl Assigner {
                 signal.notify();
             });
             let Place { topic, number, progress, .. } = place;
-            let id = self.shared.desk().partitions.add(topic.clone(), number, start, progress);
+            let id = self.shared.desk().partitions.add(topic.clone(), number, next, progress);
             let at_end = Cell::new(false);
-            self.queues().push_back(Queue { topic, number, id, messages, filled, at_end });
+            self.queues().push_back(Queue { topic, number, id, start, messages, filled, at_end });
         }
         consumer.incremental_assign(&list)
     }
@@ -167,6 +169,12 @@ impl Assigner {
     }
 
     fn assign(&self, consumer: &Consumer, list: &TopicPartitionList) {
+        if self.ending.load(Ordering::Relaxed) {
+            // Nothing is read any more, but the group waits for a word, with which librdkafka then
+            // gives the partitions up.
+            let _ = consumer.incremental_assign(list);
+            return;
+        }
         let places = self.committed(consumer, list);
         tracing::debug!(partitions = places.len(), "partitions are assigned");
         if let Err(kafka) = self.start(places) {

@@ -318,8 +318,23 @@ impl Desk {
         self.partitions.commits(chosen, |partition| table.held_of(partition))
     }
 
+    /// Goes on at another offset of a partition. Where that lies before, the topic is another one
+    /// by now, and what is in memory is of the one that was.
+    pub(crate) fn restart_at(&mut self, partition: PartitionId, offset: i64) {
+        if self.partitions.next(partition).is_some_and(|next| offset < next) {
+            self.forget_all(partition);
+        }
+        self.partitions.restart_at(partition, offset);
+    }
+
     /// Drops a partition with all its messages: they belong to another member.
     pub(crate) fn remove(&mut self, partition: PartitionId) {
+        self.forget_all(partition);
+        self.partitions.remove(partition);
+    }
+
+    /// Drops all messages of a partition, those that are handed out, too.
+    fn forget_all(&mut self, partition: PartitionId) {
         let lost = |message: &Message| message.partition == partition;
         let mut gone: Vec<Message> = self.table.remove(lost);
         gone.extend(extract(&mut self.first, lost));
@@ -332,7 +347,6 @@ impl Desk {
         for message in &gone {
             self.forget(message);
         }
-        self.partitions.remove(partition);
         self.wake_reader();
     }
 
@@ -361,7 +375,7 @@ impl Desk {
     /// The thread has ended: nothing is committed any more.
     pub(crate) fn end(&mut self) {
         self.stop();
-        self.partitions.fail_waiting(|| closed().ambiguous());
+        self.partitions.end();
         self.wake_reader();
     }
 

@@ -286,8 +286,10 @@ impl<'a> Reader<'a> {
     fn look(&mut self) {
         let queues: Vec<_> = {
             let queues = self.consumer.context().queues();
-            let seen =
-                |queue: &Queue| (queue.topic.clone(), queue.number, queue.id, queue.at_end.get());
+            let seen = |queue: &Queue| {
+                let place = (queue.topic.clone(), queue.number);
+                (place, queue.id, queue.start, queue.at_end.get())
+            };
             queues.iter().map(seen).collect()
         };
         let standings = {
@@ -296,15 +298,15 @@ impl<'a> Reader<'a> {
                 drop(desk);
                 return self.watch.forget();
             }
-            let standing = |(topic, number, id, at_end)| {
+            let standing = |((topic, number), id, start, at_end)| {
                 let next = desk.partitions.next(id);
-                Standing { topic, number, next, at_end }
+                Standing { topic, number, next, start, at_end }
             };
             queues.into_iter().map(standing).collect()
         };
         let still = self.watch.look(standings);
         let Some(ends) = self.ends(&still) else { return };
-        for Standing { topic, number, next, .. } in still {
+        for Standing { topic, number, next, start, .. } in still {
             let Some(Offset::Offset(end)) =
                 ends.find_partition(topic.as_str(), number).map(|element| element.offset())
             else {
@@ -312,7 +314,7 @@ impl<'a> Reader<'a> {
             };
             if self.watch.is_stuck(&topic, number, end) {
                 tracing::info!(%topic, number, next, end, "nothing came; fetching begins anew");
-                let from = next.map_or(Offset::Beginning, Offset::Offset);
+                let from = next.map_or(start, Offset::Offset);
                 let _ = self.consumer.context().restart(topic.as_str(), number, from);
             }
         }
@@ -378,7 +380,7 @@ impl<'a> Reader<'a> {
                 .with_context("expected", next)
                 .with_context("oldest", low);
             let mut desk = self.shared.desk();
-            desk.partitions.restart_at(id, low);
+            desk.restart_at(id, low);
             desk.failures.push_back(SourceError::Truncated(error));
             desk.wake_reader();
         }

@@ -109,14 +109,22 @@ impl Tracker {
 
     /// What is to be committed, with the attempts that those in `held` will have had; `None`
     /// while the start is not known.
-    pub(crate) fn commit(&self, held: &[(i64, u32)]) -> Option<Commit> {
+    pub(crate) fn commit(&mut self, held: &[(i64, u32)]) -> Option<Commit> {
         let next = self.next?;
-        let offset = self.fetched.front().map_or(next, |(offset, _)| *offset);
+        let offset = self.fetched.front().map_or_else(|| self.ahead_of(next), |(first, _)| *first);
+        // What lies before is settled, or gone without that.
+        self.attempts = self.attempts.split_off(&offset);
         let mut attempts = self.attempts.clone();
         attempts.extend(held.iter().copied());
         let attempts = attempts.into_iter().collect();
         let progress = Progress { settled: self.settled(offset, next), attempts };
         Some(Commit { offset, text: progress.encode(offset) })
+    }
+
+    /// Where the settled offsets end that begin at `next`, if there are some.
+    fn ahead_of(&self, next: i64) -> i64 {
+        let touching = self.ahead.front().filter(|range| range.start <= next);
+        touching.map_or(next, |range| range.end.max(next))
     }
 
     fn settled(&self, committed: i64, next: i64) -> Vec<Range> {
@@ -129,11 +137,10 @@ impl Tracker {
             }
             at = offset + 1;
         }
-        for range in &self.ahead {
+        for range in self.ahead.iter().filter(|range| range.end > committed) {
             let range = range.start.max(next)..range.end;
             match ranges.last_mut() {
                 Some(last) if last.end == range.start => last.end = range.end,
-                _ if range.start == committed => {}
                 _ => ranges.push(range),
             }
         }
@@ -153,7 +160,7 @@ mod tests {
         tracker
     }
 
-    fn restart(tracker: &Tracker) -> (i64, Tracker) {
+    fn restart(tracker: &mut Tracker) -> (i64, Tracker) {
         let commit = tracker.commit(&[]).unwrap();
         let progress = Progress::decode(&commit.text.text, commit.offset).unwrap_or_default();
         (commit.offset, Tracker::new(Some(commit.offset), progress))
@@ -181,10 +188,10 @@ mod tests {
             tracker.settle(offset);
         }
         tracker.attempt(1, 3);
-        let (start, mut restarted) = restart(&tracker);
+        let (start, mut restarted) = restart(&mut tracker);
         assert_eq!(start, 0);
         // Committed again before anything was fetched, nothing is forgotten.
-        let (_, again) = restart(&restarted);
+        let (_, again) = restart(&mut restarted);
         assert_eq!(again.ahead, restarted.ahead);
         let delivered: Vec<_> =
             (0..12).filter_map(|n| restarted.fetch(n).map(|attempt| (n, attempt))).collect();
@@ -197,13 +204,38 @@ mod tests {
         for offset in [0, 4, 8, 9] {
             tracker.settle(offset);
         }
-        let (start, mut restarted) = restart(&tracker);
+        let (start, mut restarted) = restart(&mut tracker);
         assert_eq!(start, 1);
         assert_eq!(restarted.fetch(1), Some(1));
         restarted.settle(1);
-        let (start, restarted) = restart(&restarted);
+        let (start, restarted) = restart(&mut restarted);
         assert_eq!(start, 2);
         assert_eq!(restarted.ahead, [4..5, 8..10]);
+    }
+
+    #[test]
+    fn what_is_ahead_is_committed_once_nothing_lies_before_it() {
+        let mut tracker = tracker(10..1000);
+        (11..1000).for_each(|offset| tracker.settle(offset));
+        let (start, mut restarted) = restart(&mut tracker);
+        assert_eq!((start, restarted.fetch(10)), (10, Some(1)));
+        restarted.settle(10);
+        let (start, mut restarted) = restart(&mut restarted);
+        assert_eq!((start, restarted.ahead.len()), (1000, 0));
+        assert_eq!(restarted.fetch(1000), Some(1));
+    }
+
+    /// Else they would count for the messages behind them.
+    #[test]
+    fn attempts_of_messages_that_are_gone_are_forgotten() {
+        let mut tracker = tracker(0..3);
+        (0..3).for_each(|offset| tracker.attempt(offset, 5));
+        let (start, mut restarted) = restart(&mut tracker);
+        assert_eq!(start, 0);
+        restarted.restart_at(200);
+        let (start, mut restarted) = restart(&mut restarted);
+        assert_eq!(start, 200);
+        assert!((200..210).all(|offset| restarted.fetch(offset) == Some(1)));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use eventbus_core::Topic;
+use rdkafka::Offset;
 
 /// How often to look.
 pub(super) const LOOK: Duration = Duration::from_secs(5);
@@ -15,12 +16,13 @@ pub(super) const LOOK: Duration = Duration::from_secs(5);
 const LOOKS: u32 = 2;
 const MOST_LOOKS: u32 = 256;
 
-/// Where a partition stands: the next offset that is to come, `None` if it started at its beginning
-/// and nothing came, and whether librdkafka has found the end since then or since it was begun anew.
+/// Where a partition stands: the next offset that is to come, `None` if nothing came from where it
+/// started and that is no offset, and whether librdkafka has found the end since then or since it was begun anew.
 pub(super) struct Standing {
     pub(super) topic: Topic,
     pub(super) number: i32,
     pub(super) next: Option<i64>,
+    pub(super) start: Offset,
     pub(super) at_end: bool,
 }
 
@@ -44,7 +46,7 @@ impl Watch {
         let mut before = std::mem::take(&mut self.0);
         standings
             .into_iter()
-            .filter(|Standing { topic, number, next, at_end }| {
+            .filter(|Standing { topic, number, next, at_end, .. }| {
                 let place = (topic.clone(), *number);
                 let known = before.remove(&place).filter(|seen| seen.next == *next);
                 let still = known.is_some();
@@ -91,7 +93,8 @@ mod tests {
 
     /// Takes a look, and asks where the partition stands still.
     fn look(watch: &mut Watch, next: Option<i64>, end: i64, at_end: bool) -> bool {
-        let still = watch.look(vec![Standing { topic: TOPIC, number: 0, next, at_end }]);
+        let start = Offset::Beginning;
+        let still = watch.look(vec![Standing { topic: TOPIC, number: 0, next, start, at_end }]);
         still.iter().any(|one| watch.is_stuck(&one.topic, one.number, end))
     }
 

@@ -4,7 +4,7 @@ use std::{task::Context, time::Instant};
 
 use eventbus_core::backend::{Content, Incoming, Token};
 
-use super::{Next, State, after, keys::TopicKey, members::Wakes, topics::New};
+use super::{Next, State, keys::TopicKey, members::Wakes, topics::New};
 use crate::{error, log::Record};
 
 /// How many redeliveries go before a new message if there are both: a message that is
@@ -112,7 +112,7 @@ impl State {
             return self.overtaken(topic, wakes);
         };
         self.redelivered += 1;
-        let deadline = after(now, self.ack_wait);
+        let deadline = now + self.ack_wait;
         self.entries.hand_out(slot, member, deadline);
         self.handed_out(slot, member, record, deadline)
     }
@@ -158,7 +158,7 @@ impl State {
         record: Record,
         now: Instant,
     ) -> Next {
-        let deadline = after(now, self.ack_wait);
+        let deadline = now + self.ack_wait;
         let slot = self.entries.insert((topic, offset, record.key), member, deadline);
         self.handed_out(slot, member, record, deadline)
     }

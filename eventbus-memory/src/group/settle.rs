@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use eventbus_core::{Error, backend::Settlement};
 
-use super::{GiveBack, State, after, members::Wakes};
+use super::{GiveBack, State, members::Wakes};
 use crate::error;
 
 impl State {
@@ -24,8 +24,8 @@ impl State {
             return Err(error::expired());
         };
         match settlement {
-            Settlement::Nack(delay) => self.nack(slot, after(now, delay), now, wakes),
-            Settlement::Extend => self.entries.extend(slot, after(now, self.ack_wait)),
+            Settlement::Nack(delay) => self.nack(slot, now + delay, now, wakes),
+            Settlement::Extend => self.entries.extend(slot, now + self.ack_wait),
             Settlement::Ack | Settlement::AckConfirmed if self.cumulative => {
                 self.covered = self.covered.max(serial);
                 let mut covered = self.entries.up_to(serial);

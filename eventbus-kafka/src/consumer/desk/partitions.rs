@@ -3,6 +3,7 @@
 use eventbus_core::{Error, Topic};
 use tokio::sync::oneshot;
 
+use super::closed;
 use crate::consumer::{
     offsets::Progress,
     tracker::{Commit, Tracker},
@@ -24,6 +25,14 @@ struct Partition {
     unanswered: bool,
 }
 
+impl Partition {
+    fn refuse_waiting(&mut self) {
+        for (_, waiter) in self.waiting.drain(..) {
+            let _ = waiter.send(Err(unconfirmed()));
+        }
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Partitions {
     all: Vec<Option<Partition>>,
@@ -35,6 +44,8 @@ pub(crate) struct Partitions {
     handed_out: bool,
     /// Settled messages that did not fit into the last commits.
     pub(crate) left_out: u64,
+    /// Nothing is committed any more.
+    ended: bool,
 }
 
 /// A commit of one partition on its way to the broker.
@@ -74,10 +85,8 @@ impl Partitions {
     }
 
     pub(crate) fn remove(&mut self, id: PartitionId) {
-        if let Some(partition) = self.all.get_mut(id).and_then(Option::take) {
-            for (_, waiter) in partition.waiting {
-                let _ = waiter.send(Err(unconfirmed()));
-            }
+        if let Some(mut partition) = self.all.get_mut(id).and_then(Option::take) {
+            partition.refuse_waiting();
         }
     }
 
@@ -108,9 +117,13 @@ impl Partitions {
         self.get(id)?.tracker.next()
     }
 
-    /// Goes on at another offset, which may lie before.
-    pub(crate) fn restart_at(&mut self, id: PartitionId, offset: i64) {
+    /// Goes on at another offset, which may lie before: then nobody is told that what was
+    /// settled until now is committed.
+    pub(super) fn restart_at(&mut self, id: PartitionId, offset: i64) {
         if let Some(partition) = self.get_mut(id) {
+            if partition.tracker.next().is_some_and(|next| offset < next) {
+                partition.refuse_waiting();
+            }
             partition.tracker.restart_at(offset);
             self.dirty = true;
         }
@@ -153,7 +166,9 @@ impl Partitions {
         offset: i64,
     ) -> oneshot::Receiver<Result<(), Error>> {
         let (waiter, confirmation) = oneshot::channel();
+        let ended = self.ended;
         match self.get_mut(id) {
+            Some(_) if ended => drop(waiter.send(Err(closed().ambiguous()))),
             Some(partition) => partition.waiting.push((offset, waiter)),
             None => drop(waiter.send(Err(unconfirmed()))),
         }
@@ -200,7 +215,7 @@ impl Partitions {
 
     /// The broker has answered to a commit.
     pub(crate) fn committed(&mut self, done: Pending, stored: bool) {
-        let found = self.find(done.topic.as_str(), done.number);
+        let (ended, found) = (self.ended, self.find(done.topic.as_str(), done.number));
         let Some(partition) = found.and_then(|id| self.get_mut(id)) else {
             return done
                 .waiting
@@ -212,6 +227,8 @@ impl Partitions {
         for (offset, waiter) in done.waiting {
             if stored && covers(offset) {
                 let _ = waiter.send(Ok(()));
+            } else if ended {
+                let _ = waiter.send(Err(closed().ambiguous()));
             } else {
                 partition.waiting.push((offset, waiter));
             }
@@ -222,10 +239,12 @@ impl Partitions {
         }
     }
 
-    pub(super) fn fail_waiting(&mut self, error: impl Fn() -> Error) {
+    /// Nothing is committed any more. A commit on its way may still get its answer.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
         for partition in self.all.iter_mut().flatten() {
             for (_, waiter) in partition.waiting.drain(..) {
-                let _ = waiter.send(Err(error()));
+                let _ = waiter.send(Err(closed().ambiguous()));
             }
         }
     }

@@ -139,6 +139,18 @@ fn lost_partition_takes_its_messages_along_and_frees_their_keys() {
 }
 
 #[test]
+fn what_is_left_of_a_topic_that_was_made_anew_settles_nothing_in_it() {
+    let mut bench = bench(&options());
+    bench.push(&[(0, None), (1, None)]);
+    let old = bench.take();
+    bench.desk.restart_at(bench.partition, 0);
+    bench.push(&[(0, None)]);
+    assert!(!bench.settle(old[0].2, Settlement::Ack), "it is another message by now");
+    assert_eq!(bench.committed(), 0);
+    assert_eq!(bench.offsets(), [(0, 1)]);
+}
+
+#[test]
 fn stopped_source_hands_nothing_out_and_takes_settlements() {
     let mut bench = bench(&options());
     bench.push(&[(0, None), (1, None)]);
@@ -216,6 +228,25 @@ fn a_partition_that_goes_is_committed_once_more_while_a_commit_has_no_answer() {
     bench.desk.partitions.committed(on_its_way, true);
     bench.desk.partitions.committed(again, true);
     assert!(bench.desk.commits(|_, _| true).is_empty());
+}
+
+/// Its broker may answer to the last commit only after the thread of the consumer has ended.
+#[test]
+fn a_confirmation_that_outlives_the_source_is_ambiguous() {
+    let mut bench = bench(&options());
+    bench.push(&[(0, None)]);
+    let token = bench.take()[0].2;
+    let (Settled::Confirming(partition, offset), _) =
+        bench.desk.settle(token, Settlement::AckConfirmed)
+    else {
+        panic!("not confirming")
+    };
+    let mut confirmation = bench.desk.partitions.confirmation(partition, offset);
+    let on_its_way = bench.desk.commits(|_, _| true).remove(0);
+    bench.desk.end();
+    assert!(confirmation.try_recv().is_err(), "it may still be confirmed");
+    bench.desk.partitions.committed(on_its_way, false);
+    assert!(confirmation.try_recv().unwrap().unwrap_err().is_ambiguous());
 }
 
 /// The commit may have arrived, so nobody may say that the message comes again.
