@@ -29,7 +29,7 @@ pub async fn nack_comes_again(ctx: Context) -> Result {
     Ok(())
 }
 
-/// It does not come before its delay, and others do.
+/// It does not come before its delay, however long, and others do.
 pub async fn nack_not_before_its_delay(ctx: Context) -> Result {
     const DELAY: Duration = Duration::from_millis(1_500);
     let bus = ctx.bus().await?;
@@ -48,7 +48,11 @@ pub async fn nack_not_before_its_delay(ctx: Context) -> Result {
     let again = next(&mut subscription).await?;
     assert!(at.elapsed() >= DELAY, "it came after {:?}", at.elapsed());
     assert_eq!((number(again.envelope()), again.attempt()), (nacked, 2));
-    again.ack().await?;
+    again.nack(Duration::MAX).await?;
+    publish_all(&bus, &topic, [event(4)]).await?;
+    let other = next(&mut subscription).await?;
+    assert_eq!((number(other.envelope()), other.attempt()), (4, 1));
+    other.ack().await?;
     Ok(())
 }
 
