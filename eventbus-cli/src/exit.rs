@@ -114,7 +114,7 @@ impl From<Error> for Failure {
 }
 
 impl From<io::Error> for Failure {
-    /// Of standard output: somebody who stops reading wants no more.
+    /// Of standard output: somebody who stops reading events wants no more.
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self { exit: Exit::Done, message: None };

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    io::{self, BufWriter, Stdout},
+    io::{self, BufWriter, Stdout, Write},
     time::Duration,
 };
 
@@ -18,12 +18,39 @@ pub(crate) const HEAD: Style = Style::new().bold();
 /// What can be skipped.
 pub(crate) const FAINT: Style = Style::new().dimmed();
 
-/// Standard output, buffered, with colours only on a terminal. Flush it when it matters.
-pub(crate) type Out = BufWriter<AutoStream<Stdout>>;
+/// Standard output, buffered, with colours only on a terminal, for what is told about something
+/// that is done: that nobody reads it any more is no error. Flush it when it matters.
+pub(crate) struct Out(BufWriter<AutoStream<Stdout>>);
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        heard_or_not(self.0.write(bytes), bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        heard_or_not(self.0.flush(), ())
+    }
+}
+
+fn heard_or_not<T>(written: io::Result<T>, nobody: T) -> io::Result<T> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(nobody),
+        written => written,
+    }
+}
 
 /// Standard output.
 pub(crate) fn out() -> Out {
-    BufWriter::new(AutoStream::auto(io::stdout()))
+    Out(BufWriter::new(AutoStream::auto(io::stdout())))
+}
+
+/// Standard output for events, where to be read by nobody is an error. JSON goes out byte for
+/// byte: without a terminal the other kind leaves out control characters.
+pub(crate) fn events(json: bool) -> Box<dyn Write + Send> {
+    match json {
+        true => Box::new(BufWriter::new(io::stdout())),
+        false => Box::new(BufWriter::new(AutoStream::auto(io::stdout()))),
+    }
 }
 
 /// A number with a comma after every three digits.

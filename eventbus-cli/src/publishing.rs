@@ -136,7 +136,7 @@ impl<'a> Publishing<'a> {
         }
     }
 
-    /// Publishes what is in the batch, one batch per topic.
+    /// Publishes what is in the batch, one batch per topic, whatever becomes of the others.
     async fn finish_batch(&mut self) -> Result<(), Failure> {
         let mut topics: BTreeMap<Topic, (Vec<Option<u64>>, Vec<Envelope>)> = BTreeMap::new();
         for event in self.batch.drain(..) {
@@ -144,19 +144,25 @@ impl<'a> Publishing<'a> {
             lines.push(event.line);
             envelopes.push(event.envelope);
         }
+        let mut failed = Vec::new();
         for (topic, (lines, envelopes)) in topics {
             match self.bus.publish_batch(&topic, envelopes).await {
                 Ok(receipts) => {
                     self.last = receipts.last().and_then(|last| last.position().cloned());
                 }
                 Err(error) => {
-                    for failure in error.into_failures() {
-                        self.not_stored(lines[failure.index], failure.error)?;
-                    }
+                    let failures = error.into_failures().into_iter();
+                    failed.extend(failures.map(|failure| (lines[failure.index], failure.error)));
                 }
             }
         }
-        Ok(())
+        failed.sort_by_key(|(line, _)| *line);
+        let mut outcome = Ok(());
+        for (line, error) in failed {
+            let told = self.not_stored(line, error);
+            outcome = outcome.and(told);
+        }
+        outcome
     }
 
     /// Shows what was not stored; an error when the rest would not be stored either.
@@ -172,5 +178,31 @@ impl<'a> Publishing<'a> {
             return Ok(());
         }
         Err(Failure::from(error).context(&place))
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "memory")]
+mod tests {
+    use eventbus::memory::testing;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_topic_that_fails_keeps_no_other_of_its_batch_from_being_stored() {
+        let (bus, probe) = testing::bus().await;
+        probe.fail_next(2, Error::new(ErrorKind::TopicNotFound, "not there"));
+        let event = |line, topic: &str| Numbered {
+            line: Some(line),
+            topic: topic.parse().unwrap(),
+            envelope: Envelope::new("test", ""),
+        };
+        let events = vec![event(1, "z.there"), event(2, "a.missing"), event(3, "a.missing")];
+        let (failures, hidden) = (Failures::default(), ProgressBar::hidden());
+        let mut publishing = Publishing::new(&*bus, PublishMode::Batch, 500, &failures, &hidden);
+        let outcome = publishing.all(Source::of(events), &Interrupt::never()).await;
+        assert!(outcome.unwrap_err().message().starts_with("line 2: "));
+        assert_eq!(probe.published(&"z.there".parse().unwrap()).len(), 1);
+        bus.close().await.unwrap();
     }
 }

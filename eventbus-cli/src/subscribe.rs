@@ -18,7 +18,7 @@ use crate::{
     event::{Printed, info, rfc3339},
     exit::{Exit, Failure, complain},
     interrupt::Interrupt,
-    output::{FAINT, HEAD, Printable, count, out},
+    output::{FAINT, HEAD, Printable, count, events},
     start::{From, start},
 };
 
@@ -102,7 +102,7 @@ async fn consume(
         );
     }
     complain(&format!("subscribed to {} on {}; Ctrl-C ends", args.filter, target.place));
-    let mut printer = Printer { out: out(), json };
+    let mut printer = Printer { out: events(json), json };
     let stopper = subscription.stopper();
     let stop = pin!(async {
         interrupt.requested().await;

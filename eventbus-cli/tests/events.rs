@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{fmt::Write as _, io::Write as _, path::PathBuf, process::Stdio};
 
 use support::{eventbus, run, run_with_input};
 use tempfile::TempDir;
@@ -119,6 +119,23 @@ fn events_are_published_from_arguments_and_lines() {
 
     let ended = run_with_input(&["pub", "logs", "--raw", "--json"], "one\n\ntwo\n");
     assert_eq!(ended.json()["stored"], 2, "{ended}");
+}
+
+#[test]
+fn how_it_ended_is_said_also_when_nobody_reads_the_summary() {
+    let mut child = eventbus()
+        .args(["pub", "orders"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    drop(child.stdout.take());
+    child.stdin.take().expect("piped").write_all(b"{}\n{\"key\":7}\n").expect("it reads");
+    let ended = child.wait_with_output().expect("an end");
+    assert_eq!(ended.status.code(), Some(2));
+    let said = String::from_utf8(ended.stderr).expect("UTF-8");
+    assert!(said.contains("line 2: "), "{said}");
 }
 
 #[test]

@@ -28,8 +28,9 @@ impl Brokers {
 }
 
 fn publish(url: &str, numbers: Range<u64>) {
-    let line =
-        |n| format!("{{\"key\":\"{}\",\"headers\":{{\"a\":\"ü\"}},\"payload\":{n}}}\n", n % 7);
+    let line = |n| {
+        format!("{{\"key\":\"{}\",\"headers\":{{\"a\":\"ü\u{7f}\"}},\"payload\":{n}}}\n", n % 7)
+    };
     let lines: String = numbers.map(line).collect();
     let ended = run_with_input(&["pub", "orders.created", "--url", url], &lines);
     assert_eq!(ended.code, Some(0), "{ended}");
@@ -71,6 +72,7 @@ async fn whole_events_go_from_nats_to_kafka_and_back_and_each_run_goes_on() {
     let ended = pipe(kafka, &copy, &["--count", &EVENTS.to_string()]);
     assert_eq!(ended.code, Some(0), "{ended}");
     let source = read(nats, EVENTS);
+    assert_eq!(source[0]["headers"]["a"], "ü\u{7f}");
     assert_eq!(read(kafka, EVENTS), source);
     assert_eq!(read(&copy, EVENTS), source);
     brokers.publish(EVENTS..EVENTS + 10);
