@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use eventbus_bench::{
     Job, Load, Measured, Mode, Sample, Strategy, Tool,
-    compare::{Comparison, Machine, Plan, Selection, Target, best_batch, carry_out},
+    compare::{Comparison, Experiment, Machine, Plan, Selection, Target, best_batch, carry_out},
     is_there, measure, variable,
 };
 use eventbus_core::{Error, ErrorKind, Registry};
@@ -109,6 +109,41 @@ async fn who_only_fails_is_left_out_and_shown() {
     assert!(!comparison.is_clean());
     let text = comparison.to_string();
     assert!(text.contains("gone") && text.contains("eventbus a"), "{text}");
+}
+
+#[tokio::test]
+async fn a_round_that_failed_is_shown_beside_the_others() {
+    let plan = plan(3);
+    let mut comparison = Comparison::new("test", Machine::this(), plan.rounds);
+    let mut tried = 0;
+    let measured = async |job: &Job| {
+        tried += usize::from(job.party() == "eventbus b");
+        Some(match (job.party().as_str(), tried) {
+            ("eventbus b", 2) => Err(Error::new(ErrorKind::Unavailable, "<gone>")),
+            _ => Ok(sample(1.0)),
+        })
+    };
+    carry_out(&plan, &mut comparison, measured, |_| ControlFlow::Continue(())).await;
+    assert!(!comparison.is_clean());
+    let expected = "1 of 3 rounds failed, the first: ";
+    let (text, page) = (comparison.to_string(), comparison.to_html());
+    assert!(text.contains(expected) && text.contains("<gone>"), "{text}");
+    assert!(page.contains(expected) && page.contains("&lt;gone&gt;"), "{page}");
+}
+
+#[test]
+fn buses_that_cannot_be_told_apart_are_refused() {
+    let targets = |urls: &[&str]| urls.iter().map(|url| Target::new(*url)).collect::<Vec<_>>();
+    let (same, other) = (["nats://a", "nats://a?strict_order=true"], ["nats://a", "kafka://b"]);
+    let refused = Plan::of(&Selection::quick(targets(&same)), 1).unwrap_err();
+    assert!(refused.to_string().contains("eventbus nats"), "{refused}");
+    Plan::of(&Selection::quick(targets(&other)), 1).unwrap();
+    let named: Vec<_> =
+        targets(&same).into_iter().zip(["a", "b"]).map(|(bus, name)| bus.named(name)).collect();
+    Plan::of(&Selection::quick(named.clone()), 1).unwrap();
+    Experiment::Window.plan(&named, 1, 1).unwrap();
+    let refused = Experiment::AckStrategies.plan(&named, 1, 1).unwrap_err();
+    assert!(refused.to_string().contains("only one"), "{refused}");
 }
 
 #[tokio::test]

@@ -93,6 +93,16 @@ pub fn warnings(plan: &Plan) -> Vec<String> {
                 .to_owned(),
         );
     }
+    for backend in &backends {
+        let of = |job: &&&Job| job.backend == *backend;
+        let servers = jobs.iter().filter(of).map(|job| job.url.split('?').next());
+        let several = servers.collect::<BTreeSet<_>>().len() > 1;
+        if several && jobs.iter().filter(of).any(|job| job.measured != Measured::Bus) {
+            warnings.push(format!(
+                "clients and tools of {backend} are measured on the servers of its first bus alone"
+            ));
+        }
+    }
     let kafka = |measured| {
         let jobs =
             jobs.iter().filter(move |job| job.backend == "kafka" && job.measured == measured);

@@ -115,7 +115,8 @@ impl Experiment {
     /// clients beside them.
     ///
     /// # Errors
-    /// `InvalidConfig` when a URL is none, or the experiment has no bus to be made on.
+    /// `InvalidConfig` when a URL is none, two buses cannot be told apart, or the experiment has no
+    /// bus to be made on.
     pub fn plan(self, targets: &[Target], messages: u64, rounds: usize) -> Result<Plan, Error> {
         let mut cells = Vec::new();
         for &value in self.values() {
@@ -136,7 +137,7 @@ impl Experiment {
             };
             cells.push(Cell { id: cells.len(), shape, jobs });
         }
-        Ok(Plan { cells, rounds })
+        Plan::new(cells, rounds)
     }
 
     /// What a broker and its client make of many topics is to be told from what the bus does.

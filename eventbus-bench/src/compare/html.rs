@@ -16,12 +16,12 @@ p,ul{margin:.5rem 0;max-width:46rem}.faint{opacity:.72;font-size:.9rem}\
 .scroll{overflow-x:auto;margin:.6rem 0}table{border-collapse:collapse;font-size:.85rem;width:100%}\
 th,td{padding:.28rem .5rem;text-align:right;border-bottom:1px solid #8883;white-space:nowrap;font-variant-numeric:tabular-nums}\
 th{font-weight:600;vertical-align:bottom}th:first-child,td:first-child,td.words,th.words{text-align:left}td.words{white-space:normal;min-width:11rem}\
-th:first-child,td:first-child{position:sticky;left:0;background:#fff}tr.bus td:first-child{font-weight:600}tr.first td{border-top:1px solid #888c}tr.mode td{padding-top:.8rem;border-bottom:2px solid #888a;font-weight:600;position:static}td.bad{color:#c2410c;font-weight:600}\
+th:first-child,td:first-child{position:sticky;left:0;background:#fff}tr.bus td:first-child{font-weight:600}tr.first td{border-top:1px solid #888c}tr.mode td{padding-top:.8rem;border-bottom:2px solid #888a;font-weight:600;position:static}.bad{color:#c2410c;font-weight:600}\
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,25rem),1fr));gap:1.4rem 2rem}\
 figure.wide{max-width:36rem}figure{margin:0;break-inside:avoid}figure svg{width:100%;height:auto;display:block}figcaption{font-size:.8rem;opacity:.72;margin-top:.2rem}\
 details{margin:1rem 0}summary{cursor:pointer;font-weight:600}\
 code{font-size:.85em;background:#8882;padding:.1em .3em;border-radius:.25em;overflow-wrap:anywhere}\
-@media(max-width:40rem){td.words{white-space:nowrap}}@media(prefers-color-scheme:dark){body{color:#e6e8eb;background:#14171a}td.bad{color:#f07a4a}th:first-child,td:first-child{background:#14171a}}\
+@media(max-width:40rem){td.words{white-space:nowrap}}@media(prefers-color-scheme:dark){body{color:#e6e8eb;background:#14171a}.bad{color:#f07a4a}th:first-child,td:first-child{background:#14171a}}\
 @media print{body{color:#000;background:#fff;max-width:none;padding:0;font-size:11pt}.scroll{overflow:visible}table{font-size:6.5pt}th,td{padding:.15rem .25rem}th:first-child,td:first-child{position:static;background:none}h2{break-after:avoid}tr{break-inside:avoid}.plots{grid-template-columns:1fr 1fr}}";
 
 impl Comparison {
@@ -195,7 +195,11 @@ impl Comparison {
     fn write_row(&self, out: &mut String, row: &Row, all: bool, first: bool) -> fmt::Result {
         let bus = if row.is_bus { "bus" } else { "" };
         let first = if first { " first" } else { "" };
-        write!(out, "<tr class=\"{bus}{first}\"><td>{}</td>", escape(&row.party))?;
+        write!(out, "<tr class=\"{bus}{first}\"><td>{}", escape(&row.party))?;
+        if let Some(failed) = row.failed_rounds().filter(|_| row.rate().is_some()) {
+            write!(out, "<br><span class=\"bad\">{}</span>", escape(&failed))?;
+        }
+        out.push_str("</td>");
         if all {
             write!(out, "<td>{}</td><td>{}</td>", row.size, row.shape)?;
         }

@@ -1,11 +1,11 @@
 //! Which cells a comparison has.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Job, Load, Measured, Mode, Tool, has_client, is_there};
-use eventbus_core::Error;
+use eventbus_core::{Error, ErrorKind};
 
 /// How the messages of a cell come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -169,7 +169,7 @@ impl Plan {
     /// The matrix of `selection`, measured `rounds` times.
     ///
     /// # Errors
-    /// `InvalidConfig` when a URL is none.
+    /// `InvalidConfig` when a URL is none, or two buses cannot be told apart.
     pub fn of(selection: &Selection, rounds: usize) -> Result<Self, Error> {
         let mut cells = Vec::new();
         for &mode in &selection.modes {
@@ -178,6 +178,23 @@ impl Plan {
                     let jobs = selection.jobs(mode, size, shape)?;
                     cells.push(Cell { id: cells.len(), shape, jobs });
                 }
+            }
+        }
+        Self::new(cells, rounds)
+    }
+
+    /// Rows are found by the name of their party.
+    pub(super) fn new(cells: Vec<Cell>, rounds: usize) -> Result<Self, Error> {
+        for Cell { jobs, .. } in &cells {
+            let mut parties = HashSet::new();
+            if let Some(twice) =
+                jobs.iter().map(Job::party).find(|one| !parties.insert(one.clone()))
+            {
+                let message = "two of the buses would be one row of the tables; give each a name, \
+                               `NAME=URL`, or only one where the rows are ways to use it";
+                return Err(
+                    Error::new(ErrorKind::InvalidConfig, message).with_context("row", twice)
+                );
             }
         }
         Ok(Self { cells, rounds })

@@ -55,6 +55,14 @@ impl Row {
         self.runs.iter().find_map(|run| run.outcome.as_ref().err()).map(String::as_str)
     }
 
+    /// How many rounds gave no sample, and why the first of them did not.
+    #[must_use]
+    pub fn failed_rounds(&self) -> Option<String> {
+        let (first, all) = (self.failure()?, self.runs.len());
+        let failed = all - self.samples().count();
+        Some(format!("{failed} of {all} rounds failed, the first: {first}"))
+    }
+
     /// Messages per second.
     #[must_use]
     pub fn rate(&self) -> Option<Spread> {

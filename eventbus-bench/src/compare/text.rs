@@ -68,8 +68,8 @@ fn line(f: &mut fmt::Formatter<'_>, comparison: &Comparison, row: &Row) -> fmt::
         }
     }
     writeln!(f)?;
-    match row.failure() {
-        Some(failure) => writeln!(f, "  {:<22} a round failed: {failure}", ""),
+    match row.failed_rounds() {
+        Some(failed) => writeln!(f, "  {:<22} {failed}", ""),
         None => Ok(()),
     }
 }
