@@ -108,7 +108,7 @@ impl Reader {
             Ok(delivery) => self.settle(delivery).await,
             // Not of this run.
             Err(ReceiveError::Undecodable(message)) => message.ack().await.map_err(Error::from),
-            // Counted as missing.
+            // What it tells of is missing in the end.
             Err(ReceiveError::Truncated(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }

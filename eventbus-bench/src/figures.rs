@@ -20,6 +20,7 @@ pub(crate) struct Figures {
     pub(crate) observed: Observed,
     /// Tasks that are not those of the bus.
     pub(crate) own_tasks: usize,
+    pub(crate) missing: Option<u64>,
     pub(crate) order_violations: Option<u64>,
 }
 
@@ -47,6 +48,7 @@ impl Figures {
             leaked_tasks,
             idle_rss_bytes: self.idle.rss_bytes,
             peak_rss_bytes: self.observed.peak.rss_bytes,
+            missing: self.missing,
             order_violations: self.order_violations,
             timeline: self.timeline(),
         }

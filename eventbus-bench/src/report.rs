@@ -47,7 +47,11 @@ pub struct Report {
     pub idle_rss_bytes: Option<u64>,
     /// The most resident memory of the process under load.
     pub peak_rss_bytes: Option<u64>,
-    /// First deliveries that came after a later message of the same key and publisher.
+    /// Publishing: envelopes that were acknowledged and did not come when the topic was read, since
+    /// its retention has removed them, or lost.
+    pub missing: Option<u64>,
+    /// First deliveries that came after a later message of the same key and publisher; none while
+    /// some are missing and the others kept their order.
     pub order_violations: Option<u64>,
     /// How the run went over time; not part of the row in JSON.
     #[serde(skip)]
@@ -99,6 +103,10 @@ impl fmt::Display for Report {
             mib(self.idle_rss_bytes),
             mib(self.peak_rss_bytes),
         )?;
+        if let Some(missing) = self.missing.filter(|missing| *missing > 0) {
+            let missing = thousands(missing);
+            writeln!(f, "missing     {missing} were acknowledged and did not come")?;
+        }
         match self.order_violations {
             Some(violations) => write!(f, "order       {} violations", thousands(violations)),
             None => write!(f, "order       not checked"),

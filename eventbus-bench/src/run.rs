@@ -172,23 +172,27 @@ impl Run {
             None => None,
         };
         let observed = monitor.finish();
-        let (order_violations, e2e) = match reader {
-            Some(reader) => (Some(reader.seen.violations()), reader.e2e),
-            None if self.load.checks_order() => (Some(self.read_back(acked).await?), None),
-            None => (None, None),
+        let reader = match reader {
+            None if self.load.checks_order() => Some(self.read_back(acked).await?),
+            reader => reader,
         };
+        let missing = reader.as_ref().map(|reader| acked.saturating_sub(reader.seen.distinct()));
+        let violations = reader.as_ref().map(|reader| reader.seen.violations());
         Ok(Figures {
             acked,
             failed,
             elapsed,
             accept,
             ack,
-            e2e: e2e.unwrap_or_else(Latencies::new),
+            e2e: reader.and_then(|reader| reader.e2e).unwrap_or_else(Latencies::new),
             started,
             idle,
             observed,
             own_tasks: self.before + own,
-            order_violations: order_violations.filter(|_| self.load.checks_order()),
+            missing,
+            // None among some of them does not say that there is none.
+            order_violations: violations
+                .filter(|found| self.load.checks_order() && (*found > 0 || missing == Some(0))),
         })
     }
 
@@ -239,6 +243,7 @@ impl Run {
             idle,
             observed,
             own_tasks: self.before + own,
+            missing: None,
             order_violations: self.load.checks_order().then_some(violations),
         })
     }
@@ -277,12 +282,12 @@ impl Run {
         Ok(Reader::new(subscription, self.origin, progress, seen, end_to_end))
     }
 
-    /// Reads what the topic still holds, and tells how often the order was violated.
-    async fn read_back(&self, stored: u64) -> Result<u64, Error> {
+    /// Reads what the topic still holds.
+    async fn read_back(&self, stored: u64) -> Result<Reader, Error> {
         let options = SubscribeOptions::new().start(Start::Earliest);
         let reader = self.reader(options, quiet()).await?;
         let (_goal, expected) = watch::channel(Some(stored));
-        Ok(reader.read(expected).await?.seen.violations())
+        reader.read(expected).await
     }
 
     /// Waits for all verdicts, for as long as some still come.

@@ -13,7 +13,7 @@ use crate::{
     args::Global,
     connect::Target,
     exit::{Exit, Failure, complain},
-    output::out,
+    output::{count, out},
     progress,
 };
 
@@ -147,7 +147,17 @@ pub(crate) async fn run(global: &Global, args: &BenchArgs) -> Result<Exit, Failu
     if let Some(first) = &*first_failure.lock().unwrap_or_else(PoisonError::into_inner) {
         complain(&format!("the first failure: {first}"));
     }
-    Ok(match (report.failed, report.order_violations) {
+    let missing = report.missing.unwrap_or(0);
+    if missing > 0 {
+        complain(&format!(
+            "note: {} did not come when the topic was read back: removed by its retention, or \
+             lost; --no-verify reads nothing back",
+            count(missing, "acknowledged message"),
+        ));
+    }
+    // In memory it is always the retention.
+    let lost = if target.is_memory() { 0 } else { missing };
+    Ok(match (report.failed + lost, report.order_violations) {
         (0, None | Some(0)) => Exit::Done,
         _ => Exit::Failed,
     })

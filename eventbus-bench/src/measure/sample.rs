@@ -27,7 +27,10 @@ pub struct Sample {
     pub leaked_tasks: Option<usize>,
     /// How much the resident memory grew above what it was before the load.
     pub memory_growth_bytes: Option<u64>,
-    /// First deliveries that came after a later message of the same key and publisher.
+    /// As [`Report::missing`] says.
+    #[serde(default)]
+    pub missing: Option<u64>,
+    /// As [`Report::order_violations`] says.
     pub order_violations: Option<u64>,
     /// How it went over time.
     #[serde(default)]
@@ -47,6 +50,7 @@ impl From<Report> for Sample {
             peak_tasks: Some(report.peak_tasks),
             leaked_tasks: Some(report.leaked_tasks),
             memory_growth_bytes: report.idle_rss_bytes.and_then(grown),
+            missing: report.missing,
             order_violations: report.order_violations,
             timeline: report.timeline,
         }

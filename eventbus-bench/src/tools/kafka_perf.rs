@@ -52,20 +52,30 @@ fn version_of(jar: &Path) -> Option<String> {
 pub(super) async fn measure(job: &Job, place: &Place) -> Result<Sample, ToolError> {
     let load = &job.load;
     match load.mode {
-        Mode::Async => {
-            let seconds = publish(place, load, job.tool_batch).await?;
-            Ok(Sample::of_rate(load.messages, 0, seconds))
-        }
+        Mode::Async => Ok(publish(place, load, job.tool_batch).await?.sample(load)),
         Mode::Consume => {
             publish(place, load, FILL_BATCH).await?;
-            let seconds = consume(place, load).await?;
-            Ok(Sample::of_rate(load.messages, 0, seconds))
+            Ok(consume(place, load).await?.sample(load))
         }
         mode => Err(ToolError::NotMeasured { tool: TOOL, mode }),
     }
 }
 
-async fn publish(place: &Place, load: &Load, batch: usize) -> Result<f64, ToolError> {
+/// What the tool did.
+#[derive(Debug, PartialEq)]
+struct Figures {
+    messages: u64,
+    per_s: f64,
+}
+
+impl Figures {
+    fn sample(&self, load: &Load) -> Sample {
+        let failed = load.messages.saturating_sub(self.messages);
+        Sample::of_rate(self.messages, failed, self.messages as f64 / self.per_s)
+    }
+}
+
+async fn publish(place: &Place, load: &Load, batch: usize) -> Result<Figures, ToolError> {
     let mut command = java(PRODUCER)?;
     command.arg("--topic").arg(place.topic.as_str());
     command.args(["--num-records", &load.messages.to_string()]);
@@ -74,34 +84,38 @@ async fn publish(place: &Place, load: &Load, batch: usize) -> Result<f64, ToolEr
     command.args(["acks=all", "enable.idempotence=true"]);
     command.arg(format!("batch.size={}", (batch * load.size).min(MOST_BYTES)));
     let said = child::run(TOOL, &mut command).await?;
-    rate_of_producer(&said)
-        .map(|rate| load.messages as f64 / rate)
+    of_producer(&said)
         .ok_or_else(|| ToolError::Unreadable { tool: TOOL, output: child::tail(&said) })
 }
 
-async fn consume(place: &Place, load: &Load) -> Result<f64, ToolError> {
+async fn consume(place: &Place, load: &Load) -> Result<Figures, ToolError> {
     let mut command = java(CONSUMER)?;
     command.arg("--bootstrap-server").arg(&place.servers);
     command.arg("--topic").arg(place.topic.as_str());
     command.args(["--messages", &load.messages.to_string(), "--timeout", "30000"]);
     let said = child::run(TOOL, &mut command).await?;
-    rate_of_consumer(&said)
-        .map(|rate| load.messages as f64 / rate)
+    of_consumer(&said)
         .ok_or_else(|| ToolError::Unreadable { tool: TOOL, output: child::tail(&said) })
 }
 
 /// Of the last line `N records sent, R records/sec (…), …`.
-fn rate_of_producer(said: &str) -> Option<f64> {
+fn of_producer(said: &str) -> Option<Figures> {
     let line = said.lines().rev().find(|line| line.contains("records/sec"))?;
+    let messages = line.split(" records sent").next()?.trim().parse().ok()?;
     let before = line.split("records/sec").next()?;
-    positive(before.rsplit(',').next()?)
+    Some(Figures { messages, per_s: positive(before.rsplit(',').next()?)? })
 }
 
 /// Of the column `fetch.nMsg.sec`: without joining the group.
-fn rate_of_consumer(said: &str) -> Option<f64> {
+fn of_consumer(said: &str) -> Option<Figures> {
     let mut lines = said.lines().skip_while(|line| !line.contains("fetch.nMsg.sec"));
-    let at = lines.next()?.split(',').position(|name| name.trim() == "fetch.nMsg.sec")?;
-    positive(lines.next()?.split(',').nth(at)?)
+    let (names, values) = (lines.next()?, lines.next()?);
+    let of = |name: &str| {
+        let at = names.split(',').position(|known| known.trim() == name)?;
+        values.split(',').nth(at)
+    };
+    let messages = of("data.consumed.in.nMsg")?.trim().parse().ok()?;
+    Some(Figures { messages, per_s: positive(of("fetch.nMsg.sec")?)? })
 }
 
 fn positive(text: &str) -> Option<f64> {
@@ -117,8 +131,8 @@ mod tests {
         let said = "9 records sent, 1.0 records/sec (0.1 MB/sec), 2.0 ms avg latency.\n\
             100000 records sent, 157232.7 records/sec (38.39 MB/sec), 300.1 ms avg latency, \
             500.00 ms max latency, 310 ms 50th, 480 ms 95th, 499 ms 99th, 500 ms 99.9th.\n";
-        assert_eq!(rate_of_producer(said), Some(157_232.7));
-        assert_eq!(rate_of_producer("nothing"), None);
+        assert_eq!(of_producer(said), Some(Figures { messages: 100_000, per_s: 157_232.7 }));
+        assert_eq!(of_producer("nothing"), None);
     }
 
     #[test]
@@ -127,7 +141,7 @@ mod tests {
             nMsg.sec, rebalance.time.ms, fetch.time.ms, fetch.MB.sec, fetch.nMsg.sec\n\
             2026-01-01 00:00:00:000, 2026-01-01 00:00:04:000, 24.4, 6.1, 100000, 25000.0, \
             3500, 500, 48.8, 200000.5\n";
-        assert_eq!(rate_of_consumer(said), Some(200_000.5));
-        assert_eq!(rate_of_consumer("fetch.nMsg.sec\n"), None);
+        assert_eq!(of_consumer(said), Some(Figures { messages: 100_000, per_s: 200_000.5 }));
+        assert_eq!(of_consumer("fetch.nMsg.sec\n"), None);
     }
 }
