@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use support::run;
 
 /// The names are a promise to whoever reads the rows.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "backend",
     "mode",
     "messages",
@@ -25,6 +25,7 @@ const NAMES: [&str; 18] = [
     "leaked_tasks",
     "idle_rss_bytes",
     "peak_rss_bytes",
+    "missing",
     "order_violations",
 ];
 
