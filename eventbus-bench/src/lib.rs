@@ -51,6 +51,7 @@ mod run;
 mod seen;
 mod stamp;
 mod strategies;
+mod task;
 mod timeline;
 mod tools;
 

@@ -7,7 +7,7 @@ mod sample;
 
 use eventbus_core::{Envelope, Error, EventBusExt, Registry};
 
-use crate::{Mode, raw, run, strategies, tools};
+use crate::{Mode, raw, run, strategies, task::Task, tools};
 pub use job::{Job, Measured, Strategy, Tool};
 pub(crate) use place::Place;
 pub use sample::Sample;
@@ -33,9 +33,8 @@ pub async fn measure(job: &Job, registry: &Registry) -> Result<Sample, Error> {
     place.make(job, registry).await?;
     let sample = match job.measured {
         Measured::Bus => through_the_bus(job, &place, registry).await,
-        Measured::Client => raw::measure(job, &place).await,
+        Measured::Client | Measured::Strategy(_) => without_the_bus(job, &place).await,
         Measured::Tool(tool) => tools::measure(tool, job, &place).await,
-        Measured::Strategy(strategy) => strategies::measure(strategy, job, &place).await,
     };
     let removed = place.remove().await;
     let sample = sample?;
@@ -56,6 +55,18 @@ pub async fn tidy_up(job: &Job) -> Result<(), Error> {
         Some(_) => Place::of(job)?.remove().await,
         None => Ok(()),
     }
+}
+
+/// In a task, as the load of the bus is: what the runtime drives itself is woken in another way.
+async fn without_the_bus(job: &Job, place: &Place) -> Result<Sample, Error> {
+    let (job, place) = (job.clone(), place.clone());
+    let measured = Task::spawn(async move {
+        match job.measured {
+            Measured::Strategy(strategy) => strategies::measure(strategy, &job, &place).await,
+            _ => raw::measure(&job, &place).await,
+        }
+    });
+    measured.join().await?
 }
 
 async fn through_the_bus(job: &Job, place: &Place, registry: &Registry) -> Result<Sample, Error> {

@@ -13,7 +13,7 @@ use eventbus_core::{
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::{
     sync::{mpsc, watch},
-    task::{JoinError, JoinHandle, JoinSet},
+    task::JoinSet,
     time::sleep,
 };
 
@@ -26,6 +26,7 @@ use crate::{
     publish::{Publisher, Sample, sample_channel, time_receipts},
     seen::Seen,
     stamp::{Messages, Origin},
+    task::{Task, died},
 };
 
 /// Called with how many more messages are done.
@@ -330,29 +331,6 @@ async fn join(
         ack.add(&publisher.ack);
     }
     Ok((accept, ack))
-}
-
-/// A task that ends when it is dropped.
-struct Task<T>(JoinHandle<T>);
-
-impl<T: Send + 'static> Task<T> {
-    fn spawn(future: impl Future<Output = T> + Send + 'static) -> Self {
-        Self(tokio::spawn(future))
-    }
-
-    async fn join(mut self) -> Result<T, Error> {
-        (&mut self.0).await.map_err(|error| died(&error))
-    }
-}
-
-impl<T> Drop for Task<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-fn died(error: &JoinError) -> Error {
-    Error::new(ErrorKind::Unexpected, format!("a task of the load died: {error}"))
 }
 
 fn no_thread(error: std::io::Error) -> Error {

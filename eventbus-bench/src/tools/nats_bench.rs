@@ -39,7 +39,7 @@ pub(super) async fn measure(job: &Job, place: &Place) -> Result<Sample, ToolErro
             consume(place, load, job.tool_batch, &csv).await?
         }
     };
-    let mut sample = figures.sample(load);
+    let mut sample = Sample::of_rate(load.messages, 0, figures.seconds);
     // In mode async it tells how long a batch took, which compares with nothing.
     sample.ack_us = figures.latency.filter(|_| matches!(load.mode, Mode::Sync | Mode::Batch));
     Ok(sample)
@@ -51,7 +51,7 @@ pub(super) async fn measure_fast(job: &Job, place: &Place) -> Result<Sample, Too
     let csv = scratch.path().join("figures.csv");
     let how = ["fast", FAST_OUTSTANDING];
     let figures = publish(place, &job.load, &how, Some(job.tool_batch), &csv).await?;
-    Ok(figures.sample(&job.load))
+    Ok(Sample::of_rate(job.load.messages, 0, figures.seconds))
 }
 
 async fn publish(
@@ -99,23 +99,19 @@ async fn finish(mut command: Command, csv: &Path) -> Result<Figures, ToolError> 
         .ok_or_else(|| ToolError::Unreadable { tool: TOOL, output: child::tail(&(said + &rows)) })
 }
 
-/// What all clients did, in the time of the slowest.
+/// The slowest client's row. Its `MsgCount` has acknowledgements in it, and `MsgBytes` is what was
+/// asked for, so how many messages there were is not told.
 #[derive(Debug, PartialEq)]
 struct Figures {
-    messages: u64,
     seconds: f64,
     latency: Option<Quantiles>,
 }
 
 impl Figures {
-    fn sample(&self, load: &Load) -> Sample {
-        Sample::of_rate(self.messages, load.messages.saturating_sub(self.messages), self.seconds)
-    }
-
     fn read(csv: &str) -> Option<Self> {
         let mut lines = csv.lines();
         let names: Vec<_> = lines.next()?.split(',').collect();
-        let (mut slowest, mut messages): (Option<Self>, u64) = (None, 0);
+        let mut slowest: Option<Self> = None;
         for line in lines {
             let fields: Vec<_> = line.split(',').collect();
             let field = |name: &str| -> Option<f64> {
@@ -131,12 +127,11 @@ impl Figures {
                     max: field("MaxLatencyMicroSecs")?,
                 })
             };
-            messages += field("MsgCount")? as u64;
             if slowest.as_ref().is_none_or(|slowest| seconds > slowest.seconds) {
-                slowest = Some(Self { messages: 0, seconds, latency: latency() });
+                slowest = Some(Self { seconds, latency: latency() });
             }
         }
-        slowest.map(|slowest| Self { messages, ..slowest })
+        slowest
     }
 }
 
@@ -152,22 +147,19 @@ mod tests {
             x,P0,20,1,9,1,1.500000,1,2,9.5,3.5,4,5.5,6.5,1\n\
             x,P1,20,1,9,1,0.500000,1,2,1,1,4,1,1,1\n";
         let latency = Some(Quantiles { p50: 3.5, p99: 5.5, p999: 6.5, max: 9.5 });
-        assert_eq!(Figures::read(csv), Some(Figures { messages: 40, seconds: 1.5, latency }));
+        assert_eq!(Figures::read(csv), Some(Figures { seconds: 1.5, latency }));
     }
 
     #[test]
     fn consuming_has_no_latencies() {
         let csv = "#RunID,ClientID,MsgCount,MsgBytes,MsgsPerSec,BytesPerSec,DurationSecs\n\
             x,S0,20,1,9,1,0.250000\n";
-        assert_eq!(
-            Figures::read(csv),
-            Some(Figures { messages: 20, seconds: 0.25, latency: None })
-        );
+        assert_eq!(Figures::read(csv), Some(Figures { seconds: 0.25, latency: None }));
     }
 
     #[test]
     fn no_figures_are_none() {
-        for csv in ["", "#RunID,DurationSecs\n", "#RunID,DurationSecs\nx,1\n", "Oops\n1\n"] {
+        for csv in ["", "#RunID,DurationSecs\n", "#RunID,DurationSecs\nx,0\n", "Oops\n1\n"] {
             assert_eq!(Figures::read(csv), None, "{csv:?}");
         }
     }
