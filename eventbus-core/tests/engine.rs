@@ -130,6 +130,17 @@ async fn close_reports_what_waits_for_a_retry() {
 }
 
 #[tokio::test]
+async fn flush_waits_for_the_handler_of_a_failure_whose_receipt_is_dropped() {
+    let (seen, handler) = failures();
+    let bus = bus(BusConfig::default(), handler, |_| Answer::Fail(rejected()));
+    let receipt = bus.publish_with_receipt(&TOPIC, numbered(1)).await.unwrap();
+    drop(receipt);
+    bus.flush().await.unwrap();
+    assert_eq!(seen.lock().unwrap().len(), 1);
+    assert_eq!((bus.stats().in_flight, bus.stats().failed), (0, 1));
+}
+
+#[tokio::test]
 async fn receipt_dropped_after_the_close_hands_its_failure_to_the_handler() {
     let (seen, handler) = failures();
     let mut config = BusConfig::default();

@@ -17,8 +17,16 @@ use crate::PublishFailure;
 /// A failure on its way to the handler.
 pub(super) struct Failed {
     pub(super) failure: PublishFailure,
-    /// What the entry still holds until the handler has returned.
-    pub(super) held: Option<Held>,
+    /// What is held until the handler has returned.
+    pub(super) kept: Kept,
+}
+
+/// What a failure holds on its way to the handler.
+pub(super) enum Kept {
+    /// All that its entry held.
+    Entry(Held),
+    /// Its entry is gone, but a flush of this epoch waits for the handler all the same.
+    Epoch(u64),
 }
 
 /// What a failed entry holds until its failure is done with.
@@ -86,10 +94,11 @@ impl Failures {
     pub(super) fn run(&self, ledger: &Ledger) {
         // Looked at again after the flag is cleared, so that a push in between is not left.
         while !self.is_empty() && !self.running.swap(true, Ordering::AcqRel) {
-            while let Some(Failed { failure, held }) = self.pop() {
+            while let Some(Failed { failure, kept }) = self.pop() {
                 self.call(failure);
-                if let Some(held) = held {
-                    ledger.release_failed(held);
+                match kept {
+                    Kept::Entry(held) => ledger.release_failed(held),
+                    Kept::Epoch(epoch) => ledger.release_epoch(epoch),
                 }
             }
             self.running.store(false, Ordering::Release);

@@ -280,6 +280,13 @@ impl Ledger {
         stats
     }
 
+    /// What was handled of an epoch held nothing but that.
+    pub(super) fn release_epoch(&self, epoch: u64) {
+        if self.lock().table.finish(epoch) {
+            self.flushed.notify_waiters();
+        }
+    }
+
     /// A failed entry is done with: reported, or handled.
     pub(super) fn release_failed(&self, held: Held) {
         let (flushed, woken) = {

@@ -143,6 +143,13 @@ impl Table {
         self.free.len() == self.slots.len()
     }
 
+    /// Keeps the current epoch open until it is [finished](Self::finish) once more.
+    pub(super) fn hold(&mut self) -> u64 {
+        let last = self.epochs.len() - 1;
+        self.epochs[last] += 1;
+        self.first_epoch + last as u64
+    }
+
     /// One entry of `epoch` is done with. True when a flush may be over.
     pub(super) fn finish(&mut self, epoch: u64) -> bool {
         self.epochs[(epoch - self.first_epoch) as usize] -= 1;

@@ -2,7 +2,7 @@
 
 use super::{
     Ledger,
-    failures::{Failed, Held},
+    failures::{Failed, Held, Kept},
     lanes::LaneWork,
     ledger::Book,
     table::{Completion, Entry},
@@ -170,7 +170,7 @@ impl Ledger {
                 Completion::Batch(tracker, index) => tracker.report(index, verdict).err(),
             };
             match unwanted {
-                Some(failure) => self.failures.push(Failed { failure, held: Some(held) }),
+                Some(failure) => self.pass_on(Failed { failure, kept: Kept::Entry(held) }),
                 None if failed => self.release_failed(held),
                 None => {}
             }
@@ -199,7 +199,13 @@ impl Ledger {
 
     /// A failure that was waited for, until the waiting was given up.
     pub(super) fn hand_over(&self, failure: PublishFailure) {
-        self.failures.push(Failed { failure, held: None });
+        let epoch = self.lock().table.hold();
+        self.pass_on(Failed { failure, kept: Kept::Epoch(epoch) });
+    }
+
+    /// To the handler; here, when its task has ended meanwhile.
+    fn pass_on(&self, failed: Failed) {
+        self.failures.push(failed);
         if self.failures.is_detached() {
             self.failures.run(self);
         }
