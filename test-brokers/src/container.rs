@@ -33,6 +33,10 @@ pub(crate) struct Recipe {
 
 type Made = Arc<ContainerAsync<GenericImage>>;
 
+/// How often an engine is asked to freeze a container: on a busy machine runc gives up on a JVM
+/// whose threads come and go ("unable to freeze").
+const FREEZES: usize = 20;
+
 /// A container that can be started again after it ended. Removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Container {
@@ -136,7 +140,16 @@ impl Container {
     /// Freezes it with all its threads. Its connections stay open.
     pub(crate) fn pause(&self) -> Result<(), Error> {
         let made = self.made_and_running()?;
-        docker::wait(async move { made.pause().await }).map_err(self.failed("pause"))
+        let paused = docker::wait(async move {
+            for _ in 1..FREEZES {
+                if made.pause().await.is_ok() {
+                    return Ok(());
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            made.pause().await
+        });
+        paused.map_err(self.failed("pause"))
     }
 
     pub(crate) fn resume(&self) -> Result<(), Error> {
